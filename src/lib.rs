@@ -1,0 +1,38 @@
+//! Pontoon: a container host agent whose subject is the network.
+//!
+//! This is the map of the house. Every behaviour lives in exactly one room, and imports point one way:
+//!
+//! | room | what it does | may import |
+//! |---|---|---|
+//! | [`model`] | ids, names, addresses, ports, container specs, the network intent; no I/O | – |
+//! | [`sys`] | the only `unsafe`, each block with its reason | – |
+//! | [`config`] | flags and daemon.json → a validated [`config::Config`] | `model` |
+//! | [`store`] | SQLite: what must survive the daemon | `model` |
+//! | [`bridge`] | the bridge, veth pairs, address pools | `model`, `sys` |
+//! | [`netns`] | network namespaces | `model`, `sys` |
+//! | [`firewall`] | intent → nftables, applied as one transaction | `model` |
+//! | [`dns`] | hosts, resolv.conf and hostname files | `model` |
+//! | [`images`] | references, archives, layers | `model`, `store`, `sys` |
+//! | [`runner`] | the shim and the OCI runtimes | `model`, `sys` |
+//! | [`containers`] | what a container is: its life from create to remove | all of the above |
+//! | [`api`] | the Docker Engine API over HTTP | `containers`, `images`, `model`, `config` |
+//! | [`cli`] | docker's grammar, a client of the API like any other | `model` only |
+//! | [`daemon`] | composition root: config → store → reconcile → serve → drain | all |
+//!
+//! `bridge`, `netns`, `dns`, `firewall`, `images`, `runner` and `store` do not import each other, with one
+//! exception: `images` keeps its catalogue in `store`. `scripts/check-layers` holds this in CI.
+
+pub mod api;
+pub mod bridge;
+pub mod cli;
+pub mod config;
+pub mod containers;
+pub mod daemon;
+pub mod dns;
+pub mod firewall;
+pub mod images;
+pub mod model;
+pub mod netns;
+pub mod runner;
+pub mod store;
+pub mod sys;

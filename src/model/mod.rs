@@ -1,0 +1,17 @@
+//! The vocabulary of the house: types that cannot hold an invalid value. No I/O, no clock, no randomness.
+
+pub mod id;
+pub mod image;
+pub mod intent;
+pub mod name;
+pub mod net;
+pub mod spec;
+
+pub use id::{ContainerId, Digest, ExecId, ImageId, ParseIdError};
+pub use intent::{Endpoint, Intent, NetworkOptions};
+pub use name::{ContainerName, Hostname, NameError};
+pub use net::{HostBinding, MacAddr, NetworkMode, Port, PortError, Protocol, Published};
+pub use spec::{
+    ContainerSpec, EnvVar, Mount, MountKind, NetworkSpec, ProcessSpec, Resources, RestartPolicy, SeccompProfile,
+    Security,
+};

@@ -1,0 +1,283 @@
+//! Addresses, ports and network modes.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// An Ethernet address (IEEE 802), six bytes in transmission order.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct MacAddr(pub [u8; 6]);
+
+impl fmt::Display for MacAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+impl fmt::Debug for MacAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Why text is not a port, a protocol, a port binding or an address.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PortError {
+    /// Not `tcp`, `udp` or `sctp`.
+    #[error("invalid proto: {0}")]
+    Protocol(String),
+    /// Not a number from 1 to 65535.
+    #[error("invalid port: {0:?} is not a number from 1 to 65535")]
+    Number(String),
+    /// Not six hexadecimal bytes, or a multicast address.
+    #[error("invalid MAC address: {0:?}")]
+    Mac(String),
+}
+
+impl FromStr for MacAddr {
+    type Err = PortError;
+    fn from_str(text: &str) -> Result<Self, PortError> {
+        let bad = || PortError::Mac(text.to_owned());
+        let mut bytes = [0u8; 6];
+        let mut parts = text.split([':', '-']);
+        for byte in &mut bytes {
+            let part = parts.next().filter(|p| p.len() == 2).ok_or_else(bad)?;
+            *byte = u8::from_str_radix(part, 16).map_err(|_| bad())?;
+        }
+        // Bit 0 of the first byte marks a group address, which no interface may carry.
+        if parts.next().is_some() || bytes[0] & 1 == 1 || bytes == [0; 6] {
+            return Err(bad());
+        }
+        Ok(Self(bytes))
+    }
+}
+
+impl TryFrom<String> for MacAddr {
+    type Error = PortError;
+    fn try_from(text: String) -> Result<Self, PortError> {
+        text.parse()
+    }
+}
+
+impl From<MacAddr> for String {
+    fn from(mac: MacAddr) -> String {
+        mac.to_string()
+    }
+}
+
+/// A transport protocol that has ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// RFC 9293.
+    Tcp,
+    /// RFC 768.
+    Udp,
+    /// RFC 9260.
+    Sctp,
+}
+
+impl Protocol {
+    /// The lower-case name that Docker and nft use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Sctp => "sctp",
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Protocol {
+    type Err = PortError;
+    fn from_str(text: &str) -> Result<Self, PortError> {
+        match text.to_ascii_lowercase().as_str() {
+            "tcp" => Ok(Self::Tcp),
+            "udp" => Ok(Self::Udp),
+            "sctp" => Ok(Self::Sctp),
+            _ => Err(PortError::Protocol(text.to_owned())),
+        }
+    }
+}
+
+/// A port of a container: `80/tcp`. Orders TCP first, then by number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Port {
+    /// The protocol.
+    pub protocol: Protocol,
+    /// 1 to 65535.
+    pub number: u16,
+}
+
+impl fmt::Display for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.number, self.protocol)
+    }
+}
+
+impl FromStr for Port {
+    type Err = PortError;
+    /// `80` or `80/tcp`.
+    fn from_str(text: &str) -> Result<Self, PortError> {
+        let (number, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+        let number = parse_port_number(number)?;
+        Ok(Self { protocol: protocol.parse()?, number })
+    }
+}
+
+impl TryFrom<String> for Port {
+    type Error = PortError;
+    fn try_from(text: String) -> Result<Self, PortError> {
+        text.parse()
+    }
+}
+
+impl From<Port> for String {
+    fn from(port: Port) -> String {
+        port.to_string()
+    }
+}
+
+/// Reads a port number, 1 to 65535.
+pub fn parse_port_number(text: &str) -> Result<u16, PortError> {
+    text.parse::<u16>().ok().filter(|n| *n != 0).ok_or_else(|| PortError::Number(text.to_owned()))
+}
+
+/// What a user asked for with `-p`: one container port to be bound on the host.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct HostBinding {
+    /// The container's port.
+    pub container: Port,
+    /// The host's address; `None` is the daemon's `--ip`.
+    pub host_ip: Option<IpAddr>,
+    /// The host's port, or the range to choose one free port from (first, last). `None`: an ephemeral port.
+    pub host_ports: Option<(u16, u16)>,
+}
+
+/// A published port as it is in force: a host address and port that lead to a container's port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Published {
+    /// The host's address; unspecified (`0.0.0.0`) means all of them.
+    pub host_ip: IpAddr,
+    /// The host's port.
+    pub host_port: u16,
+    /// The container's port.
+    pub container: Port,
+}
+
+/// The four archetypes of a container's network.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum NetworkMode {
+    /// Closed: a namespace of its own with `lo` only.
+    None,
+    /// Bridged: `eth0` on the daemon's bridge.
+    #[default]
+    Bridge,
+    /// Open: the host's stack.
+    Host,
+    /// Joined: the namespace of another container, by name or id as the user gave it.
+    Container(String),
+}
+
+impl fmt::Display for NetworkMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("none"),
+            Self::Bridge => f.write_str("bridge"),
+            Self::Host => f.write_str("host"),
+            Self::Container(who) => write!(f, "container:{who}"),
+        }
+    }
+}
+
+/// Text that names no network mode.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NetworkModeError {
+    /// `container:` with nothing behind it.
+    #[error("invalid container format container:<name|id>")]
+    EmptyContainer,
+    /// A network that does not exist.
+    #[error("network {0} not found")]
+    Unknown(String),
+}
+
+impl FromStr for NetworkMode {
+    type Err = NetworkModeError;
+    fn from_str(text: &str) -> Result<Self, NetworkModeError> {
+        match text {
+            "none" => Ok(Self::None),
+            "" | "default" | "bridge" => Ok(Self::Bridge),
+            "host" => Ok(Self::Host),
+            _ => match text.strip_prefix("container:") {
+                Some("") => Err(NetworkModeError::EmptyContainer),
+                Some(who) => Ok(Self::Container(who.to_owned())),
+                None => Err(NetworkModeError::Unknown(text.to_owned())),
+            },
+        }
+    }
+}
+
+impl TryFrom<String> for NetworkMode {
+    type Error = NetworkModeError;
+    fn try_from(text: String) -> Result<Self, NetworkModeError> {
+        text.parse()
+    }
+}
+
+impl From<NetworkMode> for String {
+    fn from(mode: NetworkMode) -> String {
+        mode.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_read_as_docker_writes_them() {
+        assert_eq!("80".parse(), Ok(Port { protocol: Protocol::Tcp, number: 80 }));
+        assert_eq!("53/UDP".parse(), Ok(Port { protocol: Protocol::Udp, number: 53 }));
+        for bad in ["", "0", "65536", "80/", "80/icmp", "-1", "80/tcp/udp"] {
+            assert!(bad.parse::<Port>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn ports_order_tcp_first_then_by_number() {
+        let mut ports: Vec<Port> = ["53/udp", "443", "80"].iter().map(|p| p.parse().expect("port")).collect();
+        ports.sort();
+        let text: Vec<String> = ports.iter().map(Port::to_string).collect();
+        assert_eq!(text, ["80/tcp", "443/tcp", "53/udp"]);
+    }
+
+    #[test]
+    fn a_mac_is_six_bytes_and_no_group_address() {
+        assert_eq!("02:42:ac:11:00:02".parse::<MacAddr>().expect("mac").to_string(), "02:42:ac:11:00:02");
+        for bad in
+            ["", "02:42:ac:11:00", "02:42:ac:11:00:02:03", "ff:ff:ff:ff:ff:ff", "01:00:5e:00:00:01", "zz:0:0:0:0:0"]
+        {
+            assert!(bad.parse::<MacAddr>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn network_modes() {
+        assert_eq!("default".parse(), Ok(NetworkMode::Bridge));
+        assert_eq!("container:web".parse(), Ok(NetworkMode::Container("web".into())));
+        assert_eq!("container:".parse::<NetworkMode>(), Err(NetworkModeError::EmptyContainer));
+        assert_eq!("mynet".parse::<NetworkMode>(), Err(NetworkModeError::Unknown("mynet".into())));
+    }
+}

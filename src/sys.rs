@@ -1,0 +1,3 @@
+//! The only `unsafe` in the house: thin, safe wrappers over what no crate offers safely.
+//!
+//! Each block says why it is sound. Nothing here decides anything.
