@@ -1,10 +1,20 @@
 //! SQLite: what must survive the daemon. An operator can open it: `sqlite3 <data root>/pontoon.db`.
 //!
 //! WAL with `synchronous=NORMAL`: a killed process loses nothing that was committed; a machine that loses power may lose
-//! the last moments, never consistency. Calls are short and synchronous.
+//! the last moments, never consistency. Calls are short and synchronous: a write is one small transaction, appended to
+//! the log without waiting for the disk; the log is folded into the database by [`Store::checkpoint`], off the way of any
+//! request.
 
-use crate::model::image::Image;
-use crate::model::{Digest, ImageId};
+mod containers;
+mod images;
+mod schema;
+
+pub use containers::{ContainerRow, NetworkRow};
+
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rusqlite::Connection;
 
 /// What went wrong with the store.
 #[derive(Debug, thiserror::Error)]
@@ -34,54 +44,76 @@ pub enum StoreError {
         /// Known here.
         known: i64,
     },
+    /// A unique name or address that is taken already.
+    #[error("state database: {0} is taken already")]
+    Taken(String),
+}
+
+/// Names the step that a SQLite error belongs to.
+trait Step<T> {
+    fn step(self, step: &'static str) -> Result<T, StoreError>;
+}
+
+impl<T> Step<T> for Result<T, rusqlite::Error> {
+    fn step(self, step: &'static str) -> Result<T, StoreError> {
+        self.map_err(|source| StoreError::Sqlite { step, source })
+    }
 }
 
 /// The daemon's database.
 pub struct Store {
-    db: std::sync::Mutex<rusqlite::Connection>,
+    db: Mutex<Connection>,
 }
 
 impl Store {
-    /// Every image, unordered, with its references.
-    pub fn images(&self) -> Result<Vec<Image>, StoreError> {
-        let _ = &self.db;
-        todo!()
+    /// Opens (or makes) the database and brings its schema up to date.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let db = Connection::open(path).step("open")?;
+        db.execute_batch(
+            "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON;
+             PRAGMA wal_autocheckpoint=0; PRAGMA temp_store=MEMORY;",
+        )
+        .step("configure")?;
+        db.busy_timeout(std::time::Duration::from_secs(5)).step("configure")?;
+        db.set_prepared_statement_cache_capacity(64);
+        schema::migrate(&db)?;
+        Ok(Self { db: Mutex::new(db) })
     }
 
-    /// Adds or replaces an image (its `references` field is ignored) and gives it references, taking each from the
-    /// image that had it; one transaction.
-    pub fn put_image(&self, image: &Image, references: &[String]) -> Result<(), StoreError> {
-        let _ = (image, references);
-        todo!()
+    /// Folds the write-ahead log into the database; waits for the disk, so call it off any request's way.
+    pub fn checkpoint(path: &Path) -> Result<(), StoreError> {
+        let db = Connection::open(path).step("open")?;
+        db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).step("checkpoint")
     }
 
-    /// The image that a `name:tag` names.
-    pub fn image_by_reference(&self, reference: &str) -> Result<Option<Image>, StoreError> {
-        let _ = reference;
-        todo!()
+    /// A value of the `meta` table.
+    pub fn meta(&self, key: &str) -> Result<Option<String>, StoreError> {
+        use rusqlite::OptionalExtension;
+        self.db()
+            .prepare_cached("SELECT value FROM meta WHERE key = ?1")
+            .and_then(|mut s| s.query_row([key], |row| row.get(0)).optional())
+            .step("read meta")
     }
 
-    /// Images whose hexadecimal digest begins so.
-    pub fn images_by_prefix(&self, hex: &str) -> Result<Vec<Image>, StoreError> {
-        let _ = hex;
-        todo!()
+    /// Sets a value of the `meta` table.
+    pub fn put_meta(&self, key: &str, value: &str) -> Result<(), StoreError> {
+        self.db()
+            .prepare_cached(
+                "INSERT INTO meta(key, value) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = excluded.value",
+            )
+            .and_then(|mut s| s.execute([key, value]))
+            .step("write meta")
+            .map(|_| ())
     }
 
-    /// Points a reference at an image.
-    pub fn put_reference(&self, reference: &str, image: &ImageId) -> Result<(), StoreError> {
-        let _ = (reference, image);
-        todo!()
+    fn db(&self) -> MutexGuard<'_, Connection> {
+        // A panic while the lock was held leaves no half-done transaction: rusqlite rolls back on drop.
+        self.db.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    /// Takes a reference away; whether it was there.
-    pub fn delete_reference(&self, reference: &str) -> Result<bool, StoreError> {
-        let _ = reference;
-        todo!()
-    }
-
-    /// Takes an image and its references away, and answers which layers no image uses any more; one transaction.
-    pub fn delete_image(&self, image: &ImageId) -> Result<Vec<Digest>, StoreError> {
-        let _ = image;
-        todo!()
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Store")
     }
 }
