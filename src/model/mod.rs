@@ -5,13 +5,17 @@ pub mod image;
 pub mod intent;
 pub mod name;
 pub mod net;
+pub mod size;
 pub mod spec;
+pub mod ulimit;
 
 pub use id::{ContainerId, Digest, ExecId, ImageId, ParseIdError};
 pub use intent::{Endpoint, Intent, NetworkOptions};
 pub use name::{ContainerName, Hostname, NameError};
 pub use net::{HostBinding, MacAddr, NetworkMode, Port, PortError, Protocol, Published};
+pub use size::{SizeError, parse_size};
 pub use spec::{
     ContainerSpec, EnvVar, Mount, MountKind, NetworkSpec, ProcessSpec, Resources, RestartPolicy, SeccompProfile,
     Security,
 };
+pub use ulimit::{UlimitError, parse_ulimit};
