@@ -8,8 +8,8 @@
 //! | [`sys`] | the only `unsafe`, each block with its reason | – |
 //! | [`config`] | flags and daemon.json → a validated [`config::Config`] | `model` |
 //! | [`store`] | SQLite: what must survive the daemon | `model` |
-//! | [`bridge`] | the bridge, veth pairs, address pools | `model`, `sys` |
 //! | [`netns`] | network namespaces | `model`, `sys` |
+//! | [`bridge`] | the bridge, veth pairs, address pools | `model`, `netns`, `sys` |
 //! | [`firewall`] | intent → nftables, applied as one transaction | `model` |
 //! | [`dns`] | hosts, resolv.conf and hostname files | `model` |
 //! | [`images`] | references, archives, layers | `model`, `store`, `sys` |
@@ -19,8 +19,9 @@
 //! | [`cli`] | docker's grammar, a client of the API like any other | `model` only |
 //! | [`daemon`] | composition root: config → store → reconcile → serve → drain | all |
 //!
-//! `bridge`, `netns`, `dns`, `firewall`, `images`, `runner` and `store` do not import each other, with one
-//! exception: `images` keeps its catalogue in `store`. `scripts/check-layers` holds this in CI.
+//! `bridge`, `netns`, `dns`, `firewall`, `images`, `runner` and `store` do not import each other, with two
+//! exceptions: `images` keeps its catalogue in `store`, and `bridge` puts one end of a veth pair into a `netns`.
+//! `scripts/check-layers` holds this in CI.
 
 pub mod api;
 pub mod bridge;
