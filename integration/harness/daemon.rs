@@ -1,0 +1,189 @@
+//! A daemon in a host's namespaces, and the two clients that talk to it.
+
+use std::cell::RefCell;
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::time::Duration;
+
+use super::namespaces::{Namespaces, Place};
+use super::wait::{eventually, until};
+use super::Outcome;
+
+/// Commands that take longer are hanging.
+pub const COMMAND_SECONDS: u32 = 60;
+
+/// Which client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cli {
+    /// The docker CLI.
+    Docker,
+    /// `pontoon <verb>`.
+    Pontoon,
+}
+
+impl Cli {
+    /// One after the other.
+    pub const BOTH: [Self; 2] = [Self::Docker, Self::Pontoon];
+}
+
+/// The program under test: `PONTOON_BIN`, else the one that cargo built beside these tests.
+pub fn pontoon_binary() -> PathBuf {
+    std::env::var_os("PONTOON_BIN").map_or_else(|| env!("CARGO_BIN_EXE_pontoon").into(), PathBuf::from)
+}
+
+/// One daemon: its roots, its socket, its options.
+#[derive(Debug)]
+pub struct Daemon {
+    /// State, on a real filesystem.
+    pub data_root: PathBuf,
+    /// As the host sees it.
+    pub exec_root: String,
+    /// Parent of the containers' cgroups.
+    pub cgroup: String,
+    socket: String,
+    pidfile: String,
+    flags: Vec<String>,
+    log: PathBuf,
+    process: RefCell<Option<Child>>,
+}
+
+impl Daemon {
+    /// Not started yet. `name` tells several daemons of one host apart; `dir` is on a real filesystem.
+    pub fn new(name: &str, dir: &Path, flags: &[&str]) -> Self {
+        let unique = dir.file_name().expect("a directory has a name").to_string_lossy().into_owned();
+        Self {
+            data_root: dir.join(name),
+            exec_root: format!("/run/{name}"),
+            cgroup: format!("/pontoon-test-{unique}-{name}"),
+            socket: format!("/run/{name}/{name}.sock"),
+            pidfile: format!("/run/{name}/{name}.pid"),
+            flags: flags.iter().map(|&flag| flag.to_owned()).collect(),
+            log: dir.join(format!("{name}.log")),
+            process: RefCell::new(None),
+        }
+    }
+
+    /// The command line, without starting it: for options that must be refused.
+    pub fn command(&self, namespaces: &Namespaces) -> Command {
+        let mut command = namespaces.command(Place::Host, 3600, &pontoon_binary().to_string_lossy());
+        command
+            .args(["daemon", "--data-root"])
+            .arg(&self.data_root)
+            .args(["--exec-root", &self.exec_root, "--pidfile", &self.pidfile])
+            .args(["--host", &format!("unix://{}", self.socket), "--cgroup-parent", &self.cgroup])
+            .args(&self.flags);
+        command
+    }
+
+    /// Starts it and waits until it answers.
+    #[track_caller]
+    pub fn start(&self, namespaces: &Namespaces) {
+        let log = File::options().create(true).append(true).open(&self.log).expect("the log can be written");
+        let child = self
+            .command(namespaces)
+            .stdin(std::process::Stdio::null())
+            .stdout(log.try_clone().expect("a file can be shared"))
+            .stderr(log)
+            .spawn()
+            .expect("nsenter (util-linux) runs");
+        *self.process.borrow_mut() = Some(child);
+        eventually("the daemon answers", || {
+            let ended = self.process.borrow_mut().as_mut().and_then(|child| child.try_wait().ok().flatten());
+            assert!(ended.is_none(), "the daemon ended ({ended:?}) and said:\n{}", self.log());
+            match self.request(namespaces, "GET", "/_ping", "") {
+                Ok((200, _)) => Ok(()),
+                Ok((status, body)) => Err(format!("{status} {body}")),
+                Err(error) => Err(error.to_string()),
+            }
+        });
+    }
+
+    /// Its process id, as the host sees it.
+    #[track_caller]
+    pub fn pid(&self, namespaces: &Namespaces) -> u32 {
+        let path = namespaces.inside(&self.pidfile);
+        let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()));
+        text.trim().parse().expect("a pidfile holds a number")
+    }
+
+    /// `kill -9`.
+    #[track_caller]
+    pub fn kill(&self, namespaces: &Namespaces) {
+        self.signal(namespaces, "KILL");
+    }
+
+    /// SIGTERM, and waits for the end.
+    #[track_caller]
+    pub fn stop(&self, namespaces: &Namespaces) {
+        self.signal(namespaces, "TERM");
+    }
+
+    fn signal(&self, namespaces: &Namespaces, signal: &str) {
+        let Some(mut child) = self.process.borrow_mut().take() else { return };
+        let pid = self.pid(namespaces).to_string();
+        Outcome::of(namespaces.command(Place::Host, 10, "kill").args(["-s", signal, &pid]), b"").ok();
+        until("the daemon has ended", || child.try_wait().is_ok_and(|status| status.is_some()));
+    }
+
+    /// It was started and not stopped.
+    pub fn is_running(&self) -> bool {
+        self.process.borrow().is_some()
+    }
+
+    /// What it wrote to stdout and stderr.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// A client's command, ready to run.
+    pub fn client(&self, namespaces: &Namespaces, cli: Cli, args: &[&str]) -> Command {
+        self.addressed(namespaces.command(Place::Host, COMMAND_SECONDS, &program(cli)), cli, args)
+    }
+
+    /// The same with a terminal to be given.
+    pub fn client_on_terminal(&self, namespaces: &Namespaces, cli: Cli, args: &[&str]) -> Command {
+        self.addressed(namespaces.command_on_terminal(COMMAND_SECONDS, &program(cli)), cli, args)
+    }
+
+    fn addressed(&self, mut command: Command, cli: Cli, args: &[&str]) -> Command {
+        let variable = match cli {
+            Cli::Docker => "DOCKER_HOST",
+            Cli::Pontoon => "PONTOON_HOST",
+        };
+        command.env_remove("DOCKER_HOST").env(variable, format!("unix://{}", self.socket)).env("TERM", "xterm");
+        command.args(args);
+        command
+    }
+
+    /// The bare API: method, path, JSON body; answers status and body.
+    pub fn request(
+        &self,
+        namespaces: &Namespaces,
+        method: &str,
+        path: &str,
+        body: &str,
+    ) -> std::io::Result<(u16, String)> {
+        let mut stream = UnixStream::connect(namespaces.inside(&self.socket))?;
+        stream.set_read_timeout(Some(Duration::from_secs(COMMAND_SECONDS.into())))?;
+        write!(
+            stream,
+            "{method} {path} HTTP/1.0\r\nHost: pontoon\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+        Ok((status, body.to_owned()))
+    }
+}
+
+fn program(cli: Cli) -> String {
+    match cli {
+        Cli::Docker => "docker".into(),
+        Cli::Pontoon => pontoon_binary().to_string_lossy().into_owned(),
+    }
+}

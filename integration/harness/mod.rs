@@ -1,0 +1,30 @@
+//! The stage of the integration tests: hosts that are machines of their own.
+//!
+//! ```ignore
+//! let host = Host::new();
+//! let web = host.run("busybox").name("web").publish("8080:80").serving().start();
+//! assert_eq!(host.lan().get("http://192.0.2.1:8080/"), "hello");
+//! ```
+//!
+//! A [`Host`] is a network, a mount and a pid namespace: nothing of the real machine's network is touched, tests run in
+//! parallel, and whatever a test does ends with it. When a host goes, it removes its containers and *checks* that they
+//! left nothing: no namespace, link, mount, cgroup, process, lease, port or firewall element.
+
+mod command;
+mod container;
+mod daemon;
+mod host;
+pub mod image;
+mod lan;
+mod namespaces;
+mod terminal;
+mod traces;
+mod wait;
+
+pub use command::Outcome;
+pub use container::{Container, Run};
+pub use daemon::{Cli, pontoon_binary};
+pub use host::Host;
+pub use namespaces::{HOST_ADDRESS, LAN_ADDRESS};
+pub use terminal::Terminal;
+pub use wait::{eventually, until};
