@@ -1,9 +1,29 @@
 //! The bridge and what hangs off it: plan (pure) and apply (rtnetlink).
+//!
+//! - [`ipam`]: which address a container gets
+//! - `settings`: which kernel parameters the bridge needs, and why
+//! - `port`: the veth pair of one container
+//! - `host`: what the host has already: routes, a bridge's address
 
+mod host;
 pub mod ipam;
+mod port;
+mod settings;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use futures_util::TryStreamExt;
+use ipnetwork::Ipv4Network;
+use rtnetlink::packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_REQUEST};
+use rtnetlink::packet_route::link::{BridgeStpState, InfoKind, LinkAttribute, LinkMessage};
+use rtnetlink::{Handle, LinkBridge, LinkMessageBuilder, LinkUnspec};
 
 use crate::model::{Endpoint, NetworkOptions};
-use crate::netns::NetNs;
+use crate::netns::{NetNs, NetNsError};
+
+pub use host::{choose_bip, routes, standing_address};
+pub use port::port_name;
 
 /// What went wrong on the bridge.
 #[derive(Debug, thiserror::Error)]
@@ -17,45 +37,282 @@ pub enum BridgeError {
         what: String,
         /// The kernel's answer.
         #[source]
-        source: rtnetlink::Error,
+        source: Box<rtnetlink::Error>,
     },
+    /// No netlink socket.
+    #[error("cannot open a netlink socket: {0}")]
+    Socket(#[source] std::io::Error),
+    /// A name that rules, paths or the kernel cannot carry.
+    #[error("invalid bridge name {0:?}: 1 to 15 of a-z, A-Z, 0-9, '_', '.' and '-', beginning with a letter or digit")]
+    Name(String),
+    /// Something else has the name.
+    #[error("{name} is not a bridge but an interface of kind {kind}; remove it or choose another bridge")]
+    NotABridge {
+        /// The interface.
+        name: String,
+        /// Its kind as `ip -d link` shows it.
+        kind: String,
+    },
+    /// `-b` names nothing.
+    #[error("bridge {0} does not exist; create it, or leave -b out for one of our own")]
+    Missing(String),
+    /// `-b` names a bridge that cannot be a gateway.
+    #[error("bridge {0} has no IPv4 address; give it the gateway's")]
+    NoAddress(String),
+    /// Each default subnet overlaps a route of the host.
+    #[error("could not find an available, non-overlapping IPv4 address pool among the defaults; choose one with --bip")]
+    NoSubnet,
+    /// A kernel parameter could not be set.
+    #[error("cannot set {name} to {value}: {source}")]
+    Sysctl {
+        /// The path below `/proc/sys`.
+        name: String,
+        /// What it should be.
+        value: &'static str,
+        /// The kernel's answer.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The container's namespace could not be entered.
+    #[error(transparent)]
+    NetNs(#[from] NetNsError),
 }
 
 /// The daemon's bridge.
 #[derive(Clone)]
-pub struct Bridge {}
+pub struct Bridge {
+    netlink: Handle,
+    index: u32,
+    options: Arc<NetworkOptions>,
+}
 
 impl Bridge {
     /// Creates the bridge, or adopts one that stands (with its ports), and sets address, MTU, forwarding, no router
-    /// advertisements, no IPv6.
+    /// advertisements, no IPv6. The bridge is ours: what else it had in addresses goes.
+    ///
+    /// The firewall must hold its tables before: they refer to the bridge by name, and some of what is switched on here
+    /// (`route_localnet`) is safe only behind them.
     pub async fn ensure(options: &NetworkOptions) -> Result<Self, BridgeError> {
-        let _ = options;
-        todo!()
+        let name = &options.bridge;
+        check_name(name)?;
+        let netlink = connect()?;
+        let standing = find_bridge(&netlink, name).await?;
+        // A fixed address: otherwise a bridge takes over its ports' as they come and go, and its neighbours' ARP
+        // entries go stale with each container.
+        let mac = match &standing {
+            Some(link) => hardware_address(link),
+            None => ipam::mac_for(options.gateway()).0.to_vec(),
+        };
+        let message = LinkMessageBuilder::<LinkBridge>::new(name)
+            .address(mac)
+            .stp_state(BridgeStpState::Disabled)
+            .forward_delay(0)
+            .build();
+        // Without NLM_F_EXCL: a bridge that stands is changed instead.
+        let request = netlink.link().add(message).set_flags(NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE);
+        request.execute().await.map_err(failed("create bridge", name))?;
+        let bridge = Self::found(netlink, options).await?;
+        match bridge.configure_own().await {
+            Err(e) if standing.is_none() => {
+                let _ = bridge.netlink.link().del(bridge.index).execute().await;
+                Err(e)
+            }
+            result => result.map(|()| bridge),
+        }
+    }
+
+    /// Uses a bridge that belongs to the operator (`-b`): its address, MTU and IPv6 are left as they are; only the
+    /// parameters that publishing and `icc` rest on are set. The same order as with [`Bridge::ensure`].
+    pub async fn existing(options: &NetworkOptions) -> Result<Self, BridgeError> {
+        check_name(&options.bridge)?;
+        let bridge = Self::found(connect()?, options).await?;
+        settings::apply(&settings::shared(options))?;
+        bridge.isolate_ports().await?;
+        Ok(bridge)
+    }
+
+    async fn found(netlink: Handle, options: &NetworkOptions) -> Result<Self, BridgeError> {
+        match find_bridge(&netlink, &options.bridge).await? {
+            Some(link) => Ok(Self { netlink, index: link.header.index, options: Arc::new(options.clone()) }),
+            None => Err(BridgeError::Missing(options.bridge.clone())),
+        }
+    }
+
+    async fn configure_own(&self) -> Result<(), BridgeError> {
+        let (links, name) = (self.netlink.link(), &self.options.bridge);
+        // Before the bridge is up for the first time, so that it never gets an IPv6 address.
+        settings::apply(&settings::own(&self.options))?;
+        settings::apply(&settings::shared(&self.options))?;
+        // After its creation, not with it: only a change is remembered as the operator's wish, and otherwise the MTU
+        // follows the ports'.
+        let mtu = LinkUnspec::new_with_index(self.index).mtu(self.options.mtu).build();
+        links.set(mtu).execute().await.map_err(failed("set the MTU of", name))?;
+        self.set_address().await?;
+        self.isolate_ports().await?;
+        let up = LinkUnspec::new_with_index(self.index).up().build();
+        links.set(up).execute().await.map_err(failed("bring up", name))
+    }
+
+    /// Gives the bridge the gateway's address, and no other.
+    async fn set_address(&self) -> Result<(), BridgeError> {
+        let (bip, name) = (self.options.bip, &self.options.bridge);
+        let addresses =
+            host::addresses(&self.netlink, self.index).await.map_err(failed("read the addresses of", name))?;
+        // Others go first: the kernel takes a primary address's secondaries along when it is deleted.
+        for (_, message) in addresses.iter().filter(|(address, _)| *address != bip) {
+            let request = self.netlink.address().del(message.clone());
+            request.execute().await.map_err(failed("remove an earlier address of", name))?;
+        }
+        if addresses.iter().any(|(address, _)| *address == bip) {
+            return Ok(());
+        }
+        let request = self.netlink.address().add(self.index, bip.ip().into(), bip.prefix());
+        request.execute().await.map_err(failed("add an address to", &format!("{name}: {bip}")))
     }
 
     /// Creates the veth pair straight into `netns`, with `eth0`'s MAC, address, MTU and default route; the host's side
     /// is enslaved but *down*, so nothing passes yet. On error nothing is left.
     pub async fn attach(&self, endpoint: &Endpoint, netns: &NetNs) -> Result<(), BridgeError> {
-        let _ = (endpoint, netns);
-        todo!()
+        port::create(self, endpoint, netns).await?;
+        match port::configure(self, endpoint, netns).await {
+            Ok(()) => Ok(()),
+            Err(e) => {
+                let _ = self.delete(&endpoint.port).await;
+                Err(e)
+            }
+        }
     }
 
     /// Lets traffic pass: the port goes up. Called after the firewall knows the endpoint.
     pub async fn open_port(&self, port: &str) -> Result<(), BridgeError> {
-        let _ = port;
-        todo!()
+        let up = LinkUnspec::new_with_name(port).up().build();
+        self.netlink.link().set(up).execute().await.map_err(failed("open port", port))
     }
 
     /// Stops traffic at once: the port goes down. The pair itself goes with its namespace. A port that is gone is no
     /// error.
     pub async fn close_port(&self, port: &str) -> Result<(), BridgeError> {
-        let _ = port;
-        todo!()
+        let down = LinkUnspec::new_with_name(port).down().build();
+        match self.netlink.link().set(down).execute().await {
+            Err(e) if !is(&e, libc::ENODEV) => Err(failed("close port", port)(e)),
+            _ => Ok(()),
+        }
     }
 
-    /// Deletes ports of ours on this bridge that belong to no endpoint (`keep` holds the names that do).
-    pub async fn sweep(&self, keep: &std::collections::BTreeSet<String>) -> Result<Vec<String>, BridgeError> {
-        let _ = keep;
-        todo!()
+    /// Deletes ports of ours on this bridge that belong to no endpoint (`keep` holds the names that do), and names
+    /// them. Ports that others put on the bridge stay.
+    pub async fn sweep(&self, keep: &BTreeSet<String>) -> Result<Vec<String>, BridgeError> {
+        let mut swept = Vec::new();
+        for name in self.ports().await?.into_iter().filter(|name| !keep.contains(name)) {
+            self.delete(&name).await?;
+            swept.push(name);
+        }
+        Ok(swept)
+    }
+
+    /// The names of our ports on this bridge.
+    async fn ports(&self) -> Result<Vec<String>, BridgeError> {
+        let request = self.netlink.link().get();
+        let links: Vec<LinkMessage> =
+            request.execute().try_collect().await.map_err(failed("list the ports of", &self.options.bridge))?;
+        let ours = links.iter().filter(|link| port::controller(link) == Some(self.index)).filter_map(interface_name);
+        Ok(ours.filter(|name| port::is_ours(name)).map(str::to_owned).collect())
+    }
+
+    /// Makes ports that stand already obey `icc`.
+    async fn isolate_ports(&self) -> Result<(), BridgeError> {
+        for name in self.ports().await? {
+            port::isolate(self, &name, !self.options.icc).await?;
+        }
+        Ok(())
+    }
+
+    async fn delete(&self, port: &str) -> Result<(), BridgeError> {
+        let message = LinkUnspec::new_with_name(port).build();
+        match self.netlink.link().del_with_message(message).execute().await {
+            Err(e) if !is(&e, libc::ENODEV) => Err(failed("delete port", port)(e)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Names that mean themselves in an nft ruleset, in a path and on a command line. The kernel would allow more; nft reads
+/// a final `*` as "anything that begins so".
+fn check_name(name: &str) -> Result<(), BridgeError> {
+    let plain = |b: &u8| b.is_ascii_alphanumeric() || b"_.-".contains(b);
+    let valid =
+        (1..=15).contains(&name.len()) && name.bytes().all(|b| plain(&b)) && name.as_bytes()[0].is_ascii_alphanumeric();
+    if valid { Ok(()) } else { Err(BridgeError::Name(name.to_owned())) }
+}
+
+/// A netlink conversation with the calling thread's namespace, served by the runtime.
+fn connect() -> Result<Handle, BridgeError> {
+    let (connection, handle, _) = rtnetlink::new_connection().map_err(BridgeError::Socket)?;
+    tokio::spawn(connection);
+    Ok(handle)
+}
+
+/// The interface, if there is one of that name; an error if it is no bridge.
+async fn find_bridge(netlink: &Handle, name: &str) -> Result<Option<LinkMessage>, BridgeError> {
+    let Some(link) = find_link(netlink, name).await? else { return Ok(None) };
+    match port::kind(&link) {
+        Some(InfoKind::Bridge) => Ok(Some(link)),
+        kind => Err(BridgeError::NotABridge {
+            name: name.to_owned(),
+            kind: kind.map_or_else(|| "device".to_owned(), ToString::to_string),
+        }),
+    }
+}
+
+async fn find_link(netlink: &Handle, name: &str) -> Result<Option<LinkMessage>, BridgeError> {
+    match netlink.link().get().match_name(name).execute().try_next().await {
+        Ok(link) => Ok(link),
+        Err(e) if is(&e, libc::ENODEV) => Ok(None),
+        Err(e) => Err(failed("look for", name)(e)),
+    }
+}
+
+fn hardware_address(link: &LinkMessage) -> Vec<u8> {
+    let mut attributes = link.attributes.iter();
+    attributes
+        .find_map(|a| match a {
+            LinkAttribute::Address(address) => Some(address.clone()),
+            _ => None,
+        })
+        .unwrap_or_default()
+}
+
+fn interface_name(link: &LinkMessage) -> Option<&str> {
+    link.attributes.iter().find_map(|a| match a {
+        LinkAttribute::IfName(name) => Some(name.as_str()),
+        _ => None,
+    })
+}
+
+/// Whether the kernel's answer is this error number.
+fn is(error: &rtnetlink::Error, errno: i32) -> bool {
+    matches!(error, rtnetlink::Error::NetlinkError(message) if message.raw_code() == -errno)
+}
+
+fn failed(step: &'static str, what: &str) -> impl FnOnce(rtnetlink::Error) -> BridgeError {
+    let what = what.to_owned();
+    move |source| BridgeError::Netlink { step, what, source: Box::new(source) }
+}
+
+/// The network of an address message.
+type Addressed = (Ipv4Network, rtnetlink::packet_route::address::AddressMessage);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bridge_name_means_itself_wherever_it_is_written() {
+        for good in ["pontoon0", "br-1.5", "a", "0br", "abcdefghijklmno"] {
+            assert!(check_name(good).is_ok(), "{good:?}");
+        }
+        for bad in ["", "abcdefghijklmnop", "br*", "@br", "br 0", ".", "..", "-br", "br/0", "br:1", "bré", "br\n"] {
+            assert!(check_name(bad).is_err(), "{bad:?}");
+        }
     }
 }

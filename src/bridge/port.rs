@@ -1,0 +1,161 @@
+//! A container's veth pair: a port of the bridge on the host's side, `eth0` on the container's.
+
+use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use rtnetlink::packet_route::AddressFamily;
+use rtnetlink::packet_route::link::{
+    InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute, LinkInfo, LinkMessage,
+};
+use rtnetlink::packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage};
+use rtnetlink::sys::protocols::NETLINK_ROUTE;
+use rtnetlink::sys::{AsyncSocket, TokioSocket};
+use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
+
+use super::{Bridge, BridgeError, failed, find_link, is, settings};
+use crate::model::{ContainerId, Endpoint};
+use crate::netns::{NetNs, NetNsError};
+
+/// The container's side, as programs and people expect it.
+const INSIDE: &str = "eth0";
+const PREFIX: &str = "veth";
+const DIGITS: usize = 11;
+
+/// The port's name: `veth` and the first eleven digits of the container's id, the fifteen bytes that Linux allows.
+pub fn port_name(id: &ContainerId) -> String {
+    format!("{PREFIX}{}", &id.as_str()[..DIGITS])
+}
+
+/// Whether a name is of the form of [`port_name`].
+pub(super) fn is_ours(name: &str) -> bool {
+    name.strip_prefix(PREFIX)
+        .is_some_and(|rest| rest.len() == DIGITS && rest.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
+}
+
+/// Creates the pair: the port on the bridge, `eth0` in the namespace, both down.
+pub(super) async fn create(bridge: &Bridge, endpoint: &Endpoint, netns: &NetNs) -> Result<(), BridgeError> {
+    let target = netns.file()?;
+    let add = || bridge.netlink.link().add(pair(bridge, endpoint, target.as_fd())).execute();
+    let result = match add().await {
+        // The port of the container's life before: its namespace is still on its way out. It is only in the way now.
+        Err(e) if is(&e, libc::EEXIST) && is_stale(bridge, &endpoint.port).await? => {
+            bridge.delete(&endpoint.port).await?;
+            add().await
+        }
+        result => result,
+    };
+    result.map_err(failed("create port", &endpoint.port))
+}
+
+fn pair(bridge: &Bridge, endpoint: &Endpoint, netns: BorrowedFd<'_>) -> LinkMessage {
+    let mtu = bridge.options.mtu;
+    let inside = LinkUnspec::new_with_name(INSIDE)
+        .address(endpoint.mac.0.to_vec())
+        .mtu(mtu)
+        .setns_by_fd(netns.as_raw_fd())
+        .build();
+    LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth)
+        .name(&endpoint.port)
+        .mtu(mtu)
+        .controller(bridge.index)
+        .set_info_data(InfoData::Veth(InfoVeth::Peer(inside)))
+        .build()
+}
+
+/// A veth of ours on this bridge, or on none any more.
+async fn is_stale(bridge: &Bridge, port: &str) -> Result<bool, BridgeError> {
+    let Some(link) = find_link(&bridge.netlink, port).await? else { return Ok(true) };
+    let here = controller(&link).is_none_or(|index| index == bridge.index);
+    Ok(is_ours(port) && here && kind(&link) == Some(&InfoKind::Veth))
+}
+
+/// What the pair needs besides its existence, on both sides.
+pub(super) async fn configure(bridge: &Bridge, endpoint: &Endpoint, netns: &NetNs) -> Result<(), BridgeError> {
+    // The host has nothing to say on the port itself: no link-local address, no neighbour discovery into the container.
+    settings::apply(&[(format!("net/ipv6/conf/{}/disable_ipv6", endpoint.port), "1")])?;
+    if !bridge.options.icc {
+        isolate(bridge, &endpoint.port, true).await?;
+    }
+    forget_neighbour(bridge, endpoint.address).await;
+    let inside = connect_inside(netns).await?;
+    let what = format!("{INSIDE} of {}", endpoint.name);
+    let link = find_link(&inside, INSIDE).await?.ok_or_else(|| BridgeError::Missing(what.clone()))?;
+    let request = inside.address().add(link.header.index, endpoint.address.into(), bridge.options.bip.prefix());
+    request.execute().await.map_err(failed("set the address of", &what))?;
+    let up = LinkUnspec::new_with_index(link.header.index).up().build();
+    inside.link().set(up).execute().await.map_err(failed("bring up", &what))?;
+    let route = RouteMessageBuilder::<Ipv4Addr>::new().gateway(bridge.options.gateway()).build();
+    inside.route().add(route).execute().await.map_err(failed("set the default route of", &what))
+}
+
+/// Sets whether other isolated ports are out of the port's reach.
+pub(super) async fn isolate(bridge: &Bridge, port: &str, isolated: bool) -> Result<(), BridgeError> {
+    let message = LinkUnspec::new_with_name(port)
+        .set_port_kind(InfoPortKind::Bridge)
+        .set_port_data(InfoPortData::BridgePort(vec![InfoBridgePort::Isolated(isolated)]))
+        .build();
+    bridge.netlink.link().set_port(message).execute().await.map_err(failed("isolate port", port))
+}
+
+/// The host may still know an earlier owner of the address by another MAC.
+async fn forget_neighbour(bridge: &Bridge, address: Ipv4Addr) {
+    let mut message = NeighbourMessage::default();
+    message.header.family = AddressFamily::Inet;
+    message.header.ifindex = bridge.index;
+    message.attributes.push(NeighbourAttribute::Destination(NeighbourAddress::Inet(address)));
+    // Mostly there is none, and a stale one would only cost its first user a second.
+    let _ = bridge.netlink.neighbours().del(message).execute().await;
+}
+
+/// A netlink conversation with another namespace: a socket belongs for ever to the one it was opened in.
+async fn connect_inside(netns: &NetNs) -> Result<Handle, BridgeError> {
+    let (netns, runtime) = (netns.clone(), tokio::runtime::Handle::current());
+    let opening = tokio::task::spawn_blocking(move || {
+        netns.enter(|| {
+            let _guard = runtime.enter();
+            TokioSocket::new(NETLINK_ROUTE)
+        })
+    });
+    let opened: Result<_, NetNsError> = match opening.await {
+        Ok(opened) => opened,
+        Err(e) => std::panic::resume_unwind(e.into_panic()),
+    };
+    let (connection, handle, _) = rtnetlink::from_socket(opened?.map_err(BridgeError::Socket)?);
+    tokio::spawn(connection);
+    Ok(handle)
+}
+
+/// The kind that `ip link add type …` was given; `None` for hardware and `lo`.
+pub(super) fn kind(link: &LinkMessage) -> Option<&InfoKind> {
+    link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::LinkInfo(infos) => infos.iter().find_map(|info| match info {
+            LinkInfo::Kind(kind) => Some(kind),
+            _ => None,
+        }),
+        _ => None,
+    })
+}
+
+/// The index of the bridge that an interface is a port of.
+pub(super) fn controller(link: &LinkMessage) -> Option<u32> {
+    link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::Controller(index) => Some(*index),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn port_names_fit_and_are_recognised() {
+        let id = ContainerId::from_bytes([0xab; 32]);
+        let name = port_name(&id);
+        assert_eq!((name.as_str(), name.len()), ("vethabababababa", 15));
+        assert!(is_ours(&name));
+        for foreign in ["veth0", "vethabababababg", "eth0", "vethABABABABABA", "vethabababababab"] {
+            assert!(!is_ours(foreign), "{foreign}");
+        }
+    }
+}

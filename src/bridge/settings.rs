@@ -1,0 +1,92 @@
+//! The kernel parameters that the bridge needs, as a pure list, and the writing of them.
+
+use std::io;
+
+use super::BridgeError;
+use crate::model::NetworkOptions;
+
+/// One parameter: its path below `/proc/sys`, and its value.
+pub(super) type Setting = (String, &'static str);
+
+/// For any bridge that containers hang off.
+pub(super) fn shared(options: &NetworkOptions) -> Vec<Setting> {
+    let conf = |key: &str| format!("net/ipv4/conf/{}/{key}", options.bridge);
+    let mut settings = Vec::new();
+    if options.ip_forward {
+        settings.push(("net/ipv4/ip_forward".to_owned(), "1"));
+    }
+    // Lets the host reach published ports by 127.0.0.1: such packets leave by the bridge, and their replies come back
+    // by it. The firewall drops what containers or neighbours would send to or from 127/8 by themselves.
+    settings.push((conf("route_localnet"), "1"));
+    // icc=false makes each port isolated, so that containers see only the bridge itself; it answers ARP for them all,
+    // at once, and what they send to each other is routed, where the firewall sees it. A redirect would tell a
+    // container to take the way that is closed.
+    settings.push((conf("proxy_arp_pvlan"), if options.icc { "0" } else { "1" }));
+    if !options.icc {
+        settings.push((format!("net/ipv4/neigh/{}/proxy_delay", options.bridge), "0"));
+        settings.push((conf("send_redirects"), "0"));
+    }
+    settings
+}
+
+/// For a bridge of our own: no IPv6 on it, and nobody's router advertisements.
+pub(super) fn own(options: &NetworkOptions) -> Vec<Setting> {
+    let conf = |key: &str| format!("net/ipv6/conf/{}/{key}", options.bridge);
+    vec![(conf("accept_ra"), "0"), (conf("disable_ipv6"), "1")]
+}
+
+/// Writes what differs. What holds already is left alone, so that a read-only `/proc/sys` that is right is no error.
+pub(super) fn apply(settings: &[Setting]) -> Result<(), BridgeError> {
+    for (name, value) in settings {
+        let path = format!("/proc/sys/{name}");
+        let result = match std::fs::read_to_string(&path) {
+            Ok(now) if now.trim() == *value => Ok(()),
+            // A kernel without IPv6 has nothing to switch off.
+            Err(e) if e.kind() == io::ErrorKind::NotFound && name.starts_with("net/ipv6/") => Ok(()),
+            _ => std::fs::write(&path, value),
+        };
+        result.map_err(|source| BridgeError::Sysctl { name: name.clone(), value, source })?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(settings: &[Setting]) -> String {
+        settings.iter().map(|(name, value)| format!("{name}={value}\n")).collect()
+    }
+
+    fn options(icc: bool, ip_forward: bool) -> NetworkOptions {
+        NetworkOptions {
+            bridge: "br0".to_owned(),
+            bip: "10.0.0.1/24".parse().expect("network"),
+            fixed_cidr: None,
+            mtu: 1500,
+            icc,
+            ip_forward,
+            ip_masq: true,
+            default_ip: [0, 0, 0, 0].into(),
+        }
+    }
+
+    #[test]
+    fn settings_follow_the_options() {
+        insta::assert_snapshot!(text(&shared(&options(true, true))), @r"
+        net/ipv4/ip_forward=1
+        net/ipv4/conf/br0/route_localnet=1
+        net/ipv4/conf/br0/proxy_arp_pvlan=0
+        ");
+        insta::assert_snapshot!(text(&shared(&options(false, false))), @r"
+        net/ipv4/conf/br0/route_localnet=1
+        net/ipv4/conf/br0/proxy_arp_pvlan=1
+        net/ipv4/neigh/br0/proxy_delay=0
+        net/ipv4/conf/br0/send_redirects=0
+        ");
+        insta::assert_snapshot!(text(&own(&options(true, true))), @r"
+        net/ipv6/conf/br0/accept_ra=0
+        net/ipv6/conf/br0/disable_ipv6=1
+        ");
+    }
+}
