@@ -3,21 +3,82 @@
 //! The number of *rules* is constant; containers and published ports are *elements* of sets and maps, so that a start
 //! costs the same with one container or with a thousand. Tables are named after the bridge, so that several daemons
 //! live side by side; no table of anybody else is ever touched.
+//!
+//! - `ruleset`: options → table, sets, maps, chains and rules
+//! - `elements`: endpoints → elements; the difference between two states
+//! - `committer`: one transaction after another, shared by changes that come together
+//! - `nft`: the command that carries a transaction into the kernel
+//! - `syntax`: nft's words for what the rules need
 
-use crate::model::{ContainerId, Endpoint, Intent};
+mod committer;
+mod elements;
+mod nft;
+mod ruleset;
+mod syntax;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::model::{ContainerId, Endpoint, Intent, Published};
+use committer::{Command, Committer};
+
+pub use elements::Slot;
 
 /// What went wrong with the firewall.
 #[derive(Debug, thiserror::Error)]
 pub enum FirewallError {
-    /// nft refused, or could not be run.
-    #[error("cannot {step}: {source}")]
-    Nft {
+    /// nft could not be run.
+    #[error("cannot {step}: cannot run nft: {source}; it comes with the package nftables")]
+    Run {
+        /// What was attempted.
+        step: &'static str,
+        /// The system's answer.
+        #[source]
+        source: std::io::Error,
+    },
+    /// nft, or the kernel behind it, refused the transaction; nothing of it is in force.
+    #[error("cannot {step}: nft: {message}")]
+    Refused {
         /// What was attempted.
         step: &'static str,
         /// nft's answer.
-        #[source]
-        source: nftables::helper::NftablesError,
+        message: String,
     },
+    /// Two endpoints claim one address or one host port.
+    #[error("cannot admit {claimant}: {slot} belongs to {owner}")]
+    Taken {
+        /// What both want.
+        slot: Slot,
+        /// Who has it.
+        owner: ContainerId,
+        /// Who asked for it.
+        claimant: ContainerId,
+    },
+    /// A published port that no rule could serve.
+    #[error(transparent)]
+    Unpublishable(#[from] Unpublishable),
+    /// The committer is gone, which it never is while the daemon runs.
+    #[error("the firewall's committer has ended")]
+    Ended,
+}
+
+/// Why a port cannot be published.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unpublishable {
+    /// The bridge carries no IPv6, and there is no proxy process to translate.
+    #[error("cannot publish on {0}: containers have IPv4 only; publish on an IPv4 address of the host")]
+    Ipv6(std::net::IpAddr),
+    /// No port yet.
+    #[error("cannot publish {0} on host port 0: no host port was chosen")]
+    NoPort(crate::model::Port),
+}
+
+/// Checks that a published port can be served: an IPv4 address (`0.0.0.0` is all of them) and a port that is chosen.
+pub fn publishable(published: &Published) -> Result<(), Unpublishable> {
+    match published.host_ip {
+        std::net::IpAddr::V6(_) => Err(Unpublishable::Ipv6(published.host_ip)),
+        _ if published.host_port == 0 => Err(Unpublishable::NoPort(published.container)),
+        _ => Ok(()),
+    }
 }
 
 /// One change between two intents.
@@ -31,25 +92,53 @@ pub enum Change {
 
 /// The daemon's tables. Clones share one committer.
 #[derive(Clone)]
-pub struct Firewall {}
+pub struct Firewall {
+    commands: mpsc::UnboundedSender<Command>,
+}
 
 impl Firewall {
-    /// Starts the committer; touches nothing yet.
+    /// Starts the committer; touches nothing yet. Changes need [`Firewall::reconcile`] before them.
     pub fn new(intent: &Intent) -> Self {
-        let _ = intent;
-        todo!()
+        let (commands, inbox) = mpsc::unbounded_channel();
+        tokio::spawn(Committer::new(intent.options.clone()).run(inbox));
+        Self { commands }
     }
 
-    /// Makes the kernel hold the intent's ruleset: replaces the daemon's own tables in one transaction.
+    /// Makes the kernel hold the intent's ruleset: replaces the daemon's own tables in one transaction. Established
+    /// flows stay: conntrack knows them, whatever table is in force.
     pub async fn reconcile(&self, intent: &Intent) -> Result<(), FirewallError> {
-        let _ = intent;
-        todo!()
+        self.ask(|reply| Command::Reconcile(Box::new(intent.clone()), reply)).await
     }
 
     /// Applies a change and answers when the kernel holds it. Changes that arrive while a transaction is under way
     /// share the next one; if that fails, each is tried alone, so that one bad change fails only its own caller.
     pub async fn apply(&self, change: Change) -> Result<(), FirewallError> {
-        let _ = change;
-        todo!()
+        self.ask(|reply| Command::Apply(change, reply)).await
+    }
+
+    async fn ask(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<(), FirewallError>>) -> Command,
+    ) -> Result<(), FirewallError> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).map_err(|_| FirewallError::Ended)?;
+        answer.await.unwrap_or(Err(FirewallError::Ended))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Port, Protocol};
+
+    #[test]
+    fn only_ipv4_with_a_port_can_be_published() {
+        let container = Port { protocol: Protocol::Tcp, number: 80 };
+        let published = |ip: &str, host_port| Published { host_ip: ip.parse().expect("address"), host_port, container };
+        assert_eq!(publishable(&published("0.0.0.0", 8080)), Ok(()));
+        assert_eq!(publishable(&published("127.0.0.1", 1)), Ok(()));
+        assert!(publishable(&published("::", 8080)).is_err());
+        assert!(publishable(&published("::1", 8080)).is_err());
+        assert_eq!(publishable(&published("0.0.0.0", 0)), Err(Unpublishable::NoPort(container)));
     }
 }

@@ -1,0 +1,64 @@
+//! The command that carries a transaction into the kernel.
+//!
+//! The helper of the `nftables` crate would do but for one thing: it leaves nft's words of complaint to our stderr, and an
+//! error that does not say what nft said helps nobody.
+
+use std::process::Stdio;
+
+use nftables::schema::Nftables;
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+
+use super::FirewallError;
+
+/// Where nft lives besides the places that `PATH` names: daemons are often started without the administrator's.
+const SBIN: &str = "/usr/local/sbin:/usr/sbin:/sbin";
+
+/// Applies the transaction, as a whole or not at all.
+pub(super) async fn commit(step: &'static str, transaction: &Nftables<'_>) -> Result<(), FirewallError> {
+    let payload = serde_json::to_vec(transaction).map_err(|e| failed(step, e.into()))?;
+    let output = run(&payload).await.map_err(|e| failed(step, e))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(FirewallError::Refused { step, message: complaint(&output.stderr, &output.stdout) })
+}
+
+fn failed(step: &'static str, source: std::io::Error) -> FirewallError {
+    FirewallError::Run { step, source }
+}
+
+async fn run(payload: &[u8]) -> std::io::Result<std::process::Output> {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let mut nft = Command::new("nft")
+        .args(["-j", "-f", "-"])
+        .env("PATH", format!("{path}:{SBIN}"))
+        .env("LC_ALL", "C")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    if let Some(mut stdin) = nft.stdin.take() {
+        // nft reads everything before it answers. If it ends early, its status and words tell more than EPIPE.
+        let _ = stdin.write_all(payload).await;
+    }
+    nft.wait_with_output().await
+}
+
+/// The line that says what is wrong; the ones below it repeat the input.
+fn complaint(stderr: &[u8], stdout: &[u8]) -> String {
+    let text = [stderr, stdout].map(String::from_utf8_lossy).concat();
+    text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("no reason given").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_complaint_is_one_line() {
+        let stderr = b"internal:0:0-0: Error: Could not process rule: No such file or directory\n\nadd element\n";
+        assert_eq!(complaint(stderr, b""), "internal:0:0-0: Error: Could not process rule: No such file or directory");
+        assert_eq!(complaint(b"", b"\n"), "no reason given");
+    }
+}
