@@ -1,3 +1,5 @@
 //! The only `unsafe` in the house: thin, safe wrappers over what no crate offers safely.
 //!
 //! Each block says why it is sound. Nothing here decides anything.
+
+pub mod pidfd;

@@ -1,9 +1,9 @@
 //! `run`, as a sentence; and the container that it makes.
 
+use super::Outcome;
 use super::daemon::Cli;
 use super::host::Host;
 use super::wait::until;
-use super::Outcome;
 
 /// A `run` that has not been typed to its end.
 #[derive(Clone)]
@@ -18,14 +18,7 @@ pub struct Run<'h> {
 
 impl<'h> Run<'h> {
     pub(super) fn new(host: &'h Host, image: &str) -> Self {
-        Self {
-            host,
-            cli: Cli::Docker,
-            image: image.into(),
-            flags: Vec::new(),
-            cmd: Vec::new(),
-            input: String::new(),
-        }
+        Self { host, cli: Cli::Docker, image: image.into(), flags: Vec::new(), cmd: Vec::new(), input: String::new() }
     }
 
     /// By which client; docker's unless said.

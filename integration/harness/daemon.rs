@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::Duration;
 
+use super::Outcome;
 use super::namespaces::{Namespaces, Place};
 use super::wait::{eventually, until};
-use super::Outcome;
 
 /// Commands that take longer are hanging.
 pub const COMMAND_SECONDS: u32 = 60;

@@ -5,6 +5,7 @@ use std::thread::panicking;
 
 use tempfile::TempDir;
 
+use super::Outcome;
 use super::container::Run;
 use super::daemon::{Cli, Daemon};
 use super::image;
@@ -12,7 +13,6 @@ use super::lan::Lan;
 use super::namespaces::{Namespaces, Place};
 use super::terminal::Terminal;
 use super::traces::{self, Traces};
-use super::Outcome;
 
 /// A machine of its own. When it goes, it takes everything with it, and panics if containers left traces.
 pub struct Host {
@@ -180,9 +180,9 @@ impl Host {
         let data: Vec<_> = self.daemons.iter().map(|daemon| daemon.data_root.clone()).collect();
         let pids: Vec<_> =
             self.daemons.iter().filter(|daemon| daemon.is_running()).map(|it| it.pid(&self.namespaces)).collect();
-        self.daemons.iter().fold(Traces::default(), |all, daemon| {
-            all.and(Traces::of(&self.namespaces, &daemon.cgroup, &data, &pids))
-        })
+        self.daemons
+            .iter()
+            .fold(Traces::default(), |all, daemon| all.and(Traces::of(&self.namespaces, &daemon.cgroup, &data, &pids)))
     }
 
     /// Panics if something is there that was not there `before`, or is gone, and stays so.
@@ -231,8 +231,7 @@ impl Host {
 impl Drop for Host {
     fn drop(&mut self) {
         let failed = panicking();
-        let closed = failed
-            || std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.close())).is_ok();
+        let closed = failed || std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.close())).is_ok();
         if failed || !closed {
             for daemon in &self.daemons {
                 eprintln!("--- the daemon's log ({}):\n{}", daemon.exec_root, daemon.log());

@@ -2,10 +2,10 @@
 
 use std::process::Command;
 
+use super::Outcome;
 use super::host::Host;
 use super::namespaces::Place;
 use super::wait::eventually;
-use super::Outcome;
 
 /// Somebody who sends packets from `place`.
 #[derive(Clone, Copy)]
@@ -47,7 +47,10 @@ impl<'h> Lan<'h> {
     }
 
     fn fetch(&self, url: &str) -> Outcome {
-        Outcome::of(self.command("curl").args(["--silent", "--show-error", "--fail", "--noproxy", "*", "--max-time", "2", url]), b"")
+        Outcome::of(
+            self.command("curl").args(["--silent", "--show-error", "--fail", "--noproxy", "*", "--max-time", "2", url]),
+            b"",
+        )
     }
 
     fn command(&self, program: &str) -> Command {

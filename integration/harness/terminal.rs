@@ -30,7 +30,10 @@ impl Terminal {
         let child = command.stdin(share()).stdout(share()).stderr(share()).spawn().expect("setsid (util-linux) runs");
         drop(end);
         // The command holds copies of the other end as long as it lives: here they must go, so that its end is seen.
-        command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+        command
+            .stdin(std::process::Stdio::null())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null());
 
         let master = File::from(master);
         let screen = Arc::new(Mutex::new(Vec::new()));
@@ -55,7 +58,11 @@ impl Terminal {
     pub fn shows(&self, text: &str) {
         let begin = std::time::Instant::now();
         while !self.screen().contains(text) {
-            assert!(begin.elapsed() < super::wait::DEADLINE, "the terminal never showed {text:?}, but:\n{}", self.screen());
+            assert!(
+                begin.elapsed() < super::wait::DEADLINE,
+                "the terminal never showed {text:?}, but:\n{}",
+                self.screen()
+            );
             super::wait::pause();
         }
     }

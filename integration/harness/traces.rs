@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::namespaces::{Namespaces, Place};
 use super::Outcome;
+use super::namespaces::{Namespaces, Place};
 
 /// Everything on a host that is not a file of the daemon's data root: one line each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,7 +65,8 @@ fn processes(namespaces: &Namespaces, ours: &[u32]) -> Vec<String> {
         }
         // It may end while we look.
         let Ok(status) = fs::read_to_string(entry.path().join("status")) else { continue };
-        let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("").trim().to_owned();
+        let field =
+            |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("").trim().to_owned();
         let words = fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default().replace('\0', " ");
         found.push(format!("process {} ({}) {words}", field("Name:"), field("State:")));
     }

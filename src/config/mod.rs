@@ -119,6 +119,17 @@ pub struct AddressPool {
     pub size: u8,
 }
 
+impl AddressPool {
+    /// The subnets of the pool in order, each with its first host address: the gateway's.
+    pub fn subnets(self) -> impl Iterator<Item = Ipv4Network> {
+        let first = u64::from(u32::from(self.base.network()));
+        let step = 1u64 << (32 - u32::from(self.size.min(32)));
+        let last = u64::from(u32::from(self.base.broadcast()));
+        let starts = (first..=last).step_by(usize::try_from(step).unwrap_or(usize::MAX));
+        starts.filter_map(move |start| Ipv4Network::new(u32::try_from(start + 1).ok()?.into(), self.size).ok())
+    }
+}
+
 /// Which bridge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BridgeChoice {

@@ -1,205 +1,295 @@
-//! The lifecycle service.
+//! The service behind the API, and what its parts share.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::broadcast;
 
+use super::cell::Cell;
 use super::error::EngineError;
 use super::event::{Event, EventFilter};
-use super::logs::{LogLine, LogOptions};
-use super::record::Container;
-use super::*;
+use super::exec::Sessions;
+use super::ports::PortTable;
+use super::record::{Container, Status};
+use super::registry::Registry;
+use super::{ContainerFiles, Info};
+use crate::bridge::Bridge;
+use crate::bridge::ipam::Pool;
 use crate::config::Config;
+use crate::firewall::Firewall;
 use crate::images::Images;
-use crate::model::{Digest, ExecId, NetworkOptions};
+use crate::model::{ContainerId, Digest, NetworkOptions};
+use crate::runner::Runner;
+use crate::runner::launch::RuntimeKind;
+use crate::store::Store;
+
+/// Past events kept for `events --since`.
+const EVENTS_KEPT: usize = 1024;
+
+/// The default network: absent with `-b none`.
+pub struct Network {
+    /// Resolved options.
+    pub options: NetworkOptions,
+    /// The bridge.
+    pub bridge: Bridge,
+    /// Its firewall.
+    pub firewall: Firewall,
+    /// Addresses: chosen here, held in the store.
+    pub pool: Mutex<Pool>,
+}
+
+/// What the composition root puts together for the engine.
+pub struct Parts {
+    /// Options.
+    pub config: Config,
+    /// State.
+    pub store: Arc<Store>,
+    /// Images.
+    pub images: Images,
+    /// Shims.
+    pub runner: Runner,
+    /// Who makes containers unless told otherwise.
+    pub runtime: RuntimeKind,
+    /// The default network.
+    pub network: Option<Network>,
+    /// Worth showing in `info`.
+    pub warnings: Vec<String>,
+    /// A stable id of this data root.
+    pub id: String,
+}
+
+pub(super) struct Inner {
+    pub(super) parts: Parts,
+    pub(super) registry: Mutex<Registry>,
+    pub(super) ports: PortTable,
+    pub(super) sessions: Sessions,
+    past: Mutex<VecDeque<Event>>,
+    events: broadcast::Sender<Event>,
+}
 
 /// The service. Clones share it.
 #[derive(Clone)]
-pub struct Engine {}
+pub struct Engine {
+    pub(super) inner: Arc<Inner>,
+}
 
 impl Engine {
-    /// `docker create`.
-    pub async fn create(&self, request: CreateRequest) -> Result<Created, EngineError> {
-        let _ = request;
-        todo!()
+    /// An engine that knows no container yet: [`Engine::restore`] reads them from the store.
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                parts,
+                registry: Mutex::default(),
+                ports: PortTable::default(),
+                sessions: Sessions::default(),
+                past: Mutex::default(),
+                events: broadcast::Sender::new(EVENTS_KEPT),
+            }),
+        }
     }
 
-    /// `docker start`.
-    pub async fn start(&self, who: &str) -> Result<Changed, EngineError> {
-        let _ = who;
-        todo!()
+    pub(super) fn registry(&self) -> MutexGuard<'_, Registry> {
+        self.inner.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// `docker stop`: signal (the container's own if `None`), then after `timeout` seconds (the container's own if
-    /// `None`, negative waits for ever) SIGKILL.
-    pub async fn stop(&self, who: &str, signal: Option<i32>, timeout: Option<i64>) -> Result<Changed, EngineError> {
-        let _ = (who, signal, timeout);
-        todo!()
+    pub(super) fn find(&self, who: &str) -> Result<Arc<Cell>, EngineError> {
+        self.registry().find(who)
     }
 
-    /// `docker restart`.
-    pub async fn restart(&self, who: &str, signal: Option<i32>, timeout: Option<i64>) -> Result<(), EngineError> {
-        let _ = (who, signal, timeout);
-        todo!()
+    pub(super) fn store(&self) -> &Store {
+        &self.inner.parts.store
     }
 
-    /// `docker kill`.
-    pub async fn kill(&self, who: &str, signal: i32) -> Result<(), EngineError> {
-        let _ = (who, signal);
-        todo!()
+    pub(super) fn runner(&self) -> &Runner {
+        &self.inner.parts.runner
     }
 
-    /// `docker pause` (`true`) and `unpause`.
-    pub async fn pause(&self, who: &str, paused: bool) -> Result<(), EngineError> {
-        let _ = (who, paused);
-        todo!()
+    pub(super) fn default_network(&self) -> Option<&Network> {
+        self.inner.parts.network.as_ref()
     }
 
-    /// `docker rename`.
-    pub async fn rename(&self, who: &str, name: ContainerName) -> Result<(), EngineError> {
-        let _ = (who, name);
-        todo!()
-    }
-
-    /// `docker rm`.
-    pub async fn remove(&self, who: &str, options: RemoveOptions) -> Result<(), EngineError> {
-        let _ = (who, options);
-        todo!()
-    }
-
-    /// `docker wait`. The container is found now (404 at once); the returned future waits.
-    pub fn wait(&self, who: &str, condition: WaitCondition) -> Result<Waiting, EngineError> {
-        let _ = (who, condition);
-        todo!()
-    }
-
-    /// `docker attach`.
-    pub fn attach(&self, who: &str, streams: AttachStreams) -> Result<Attachment, EngineError> {
-        let _ = (who, streams);
-        todo!()
-    }
-
-    /// The terminal's size, now or (before the start) for the start.
-    pub async fn resize(&self, who: &str, rows: u16, cols: u16) -> Result<(), EngineError> {
-        let _ = (who, rows, cols);
-        todo!()
-    }
-
-    /// `docker logs`: the container (for its `tty`), and lines as they come; the channel closes at the end. Lines of a
-    /// follower that does not read wait in the file, not in memory.
-    pub fn logs(
-        &self,
-        who: &str,
-        options: LogOptions,
-    ) -> Result<(Arc<Container>, mpsc::Receiver<LogLine>), EngineError> {
-        let _ = (who, options);
-        todo!()
+    /// Where a container's files live, under the data root.
+    pub(super) fn container_dir(&self, id: &ContainerId) -> PathBuf {
+        self.inner.parts.config.data_root.join("containers").join(id.as_str())
     }
 
     /// One container.
     pub fn get(&self, who: &str) -> Result<Arc<Container>, EngineError> {
-        let _ = who;
-        todo!()
+        let cell = self.find(who)?;
+        Ok(self.with_execs(&cell))
+    }
+
+    fn with_execs(&self, cell: &Cell) -> Arc<Container> {
+        let snapshot = cell.snapshot();
+        let execs = self.inner.sessions.running_in(&snapshot.id);
+        if execs.is_empty() { snapshot } else { Arc::new(Container { execs, ..(*snapshot).clone() }) }
     }
 
     /// All containers, newest first.
     pub fn list(&self) -> Vec<Arc<Container>> {
-        todo!()
-    }
-
-    /// Bytes of the container's own layer, and of it with its image.
-    pub async fn size(&self, container: &Container) -> Result<(u64, u64), EngineError> {
-        let _ = container;
-        todo!()
-    }
-
-    /// `docker top`: columns of `ps`, rows.
-    pub async fn top(&self, who: &str) -> Result<(Vec<String>, Vec<Vec<String>>), EngineError> {
-        let _ = who;
-        todo!()
-    }
-
-    /// `docker exec`, first half.
-    pub async fn exec_create(&self, who: &str, request: ExecRequest) -> Result<ExecId, EngineError> {
-        let _ = (who, request);
-        todo!()
-    }
-
-    /// `docker exec`, second half: starts the process. `detach`: nothing is attached. `size`: rows and columns.
-    pub async fn exec_start(
-        &self,
-        id: &str,
-        detach: bool,
-        size: Option<(u16, u16)>,
-    ) -> Result<Option<Attachment>, EngineError> {
-        let _ = (id, detach, size);
-        todo!()
-    }
-
-    /// Terminal size of an exec.
-    pub async fn exec_resize(&self, id: &str, rows: u16, cols: u16) -> Result<(), EngineError> {
-        let _ = (id, rows, cols);
-        todo!()
-    }
-
-    /// State of an exec.
-    pub fn exec_inspect(&self, id: &str) -> Result<ExecState, EngineError> {
-        let _ = id;
-        todo!()
+        let mut all: Vec<_> = self.registry().all().iter().map(|cell| cell.snapshot()).collect();
+        all.sort_by(|a, b| b.created.cmp(&a.created));
+        all
     }
 
     /// Past events that match, and those to come (unfiltered: use [`EventFilter::matches`]).
     pub fn events(&self, filter: &EventFilter) -> (Vec<Event>, broadcast::Receiver<Event>) {
-        let _ = filter;
-        todo!()
+        // Subscribed under the lock: no event is missed or seen twice.
+        let past = self.inner.past.lock().unwrap_or_else(PoisonError::into_inner);
+        let receiver = self.inner.events.subscribe();
+        let matching = match filter.since {
+            Some(since) => past.iter().filter(|e| e.time_nano >= since && filter.matches(e)).cloned().collect(),
+            None => Vec::new(),
+        };
+        (matching, receiver)
+    }
+
+    pub(super) fn publish(&self, event: Event) {
+        let mut past = self.inner.past.lock().unwrap_or_else(PoisonError::into_inner);
+        if past.len() == EVENTS_KEPT {
+            past.pop_front();
+        }
+        past.push_back(event.clone());
+        // Nobody listening is no error.
+        let _ = self.inner.events.send(event);
+    }
+
+    /// An event of a container, with docker's attributes: image, name, labels, and what the caller adds.
+    pub(super) fn container_event(&self, container: &Container, action: &str, more: &[(&str, String)]) {
+        let mut attributes = container.spec.labels.clone();
+        attributes.insert("image".to_owned(), container.image_name.clone());
+        attributes.insert("name".to_owned(), container.name.to_string());
+        attributes.extend(more.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
+        self.publish(Event::now("container", action, container.id.as_str(), attributes));
     }
 
     /// Publishes an event of the image room (`tag`, `untag`, `delete`, `import`, `load`).
     pub fn image_event(&self, action: &str, id: &str, name: &str) {
-        let _ = (action, id, name);
+        let attributes = [("name".to_owned(), name.to_owned())].into();
+        self.publish(Event::now("image", action, id, attributes));
     }
 
     /// The image store (blocking: use `spawn_blocking`).
     pub fn images(&self) -> &Images {
-        todo!()
+        &self.inner.parts.images
     }
 
     /// `docker rmi`: knows which containers use the image.
     pub async fn remove_image(&self, name: &str, force: bool) -> Result<Vec<crate::images::Removed>, EngineError> {
-        let _ = (name, force);
-        todo!()
+        let images = self.images().clone();
+        let name = name.to_owned();
+        let engine = self.clone();
+        blocking(move || {
+            let image = images.get(&name)?;
+            let users: Vec<_> = engine
+                .list()
+                .iter()
+                .filter(|c| c.image == image.id)
+                .map(|c| (c.id.short().to_owned(), c.state.status.is_running()))
+                .collect();
+            let removed = images.remove(&name, force, &users)?;
+            for step in &removed {
+                match step {
+                    crate::images::Removed::Untagged(_) => engine.image_event("untag", image.id.as_str(), &name),
+                    crate::images::Removed::Deleted(id) if id == image.id.as_str() => {
+                        engine.image_event("delete", id, &name);
+                    }
+                    crate::images::Removed::Deleted(_) => {}
+                }
+            }
+            Ok::<_, crate::images::ImageError>(removed)
+        })
+        .await
     }
 
     /// Containers that use an image.
     pub fn users_of_image(&self, image: &Digest) -> usize {
-        let _ = image;
-        todo!()
-    }
-
-    /// The host directories of the volumes that a container mounts, by volume name.
-    pub fn volume_paths(&self, container: &Container) -> VolumePaths {
-        let _ = container;
-        todo!()
+        self.registry().all().iter().filter(|cell| cell.snapshot().image == *image).count()
     }
 
     /// Where a container's log, hosts, hostname and resolv.conf files are.
     pub fn files(&self, id: &ContainerId) -> ContainerFiles {
-        let _ = id;
-        todo!()
+        let dir = self.container_dir(id);
+        ContainerFiles {
+            log: dir.join(format!("{id}-json.log")),
+            hosts: dir.join("hosts"),
+            hostname: dir.join("hostname"),
+            resolv_conf: dir.join("resolv.conf"),
+        }
     }
 
     /// `docker info`.
     pub fn info(&self) -> Info {
-        todo!()
+        let all = self.list();
+        let count = |wanted: fn(Status) -> bool| all.iter().filter(|c| wanted(c.state.status)).count();
+        Info {
+            id: self.inner.parts.id.clone(),
+            running: count(|s| s == Status::Running),
+            paused: count(|s| s == Status::Paused),
+            stopped: count(|s| !s.is_running()),
+            images: self.images().list().map_or(0, |images| images.len()),
+            warnings: self.inner.parts.warnings.clone(),
+        }
     }
 
     /// The network options in force; `None` with `-b none`.
     pub fn network(&self) -> Option<&NetworkOptions> {
-        todo!()
+        self.default_network().map(|network| &network.options)
     }
 
     /// The daemon's options.
     pub fn config(&self) -> &Config {
-        todo!()
+        &self.inner.parts.config
     }
+}
+
+/// Runs blocking work off the runtime's threads.
+pub(super) async fn blocking<T, E>(work: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, EngineError>
+where
+    T: Send + 'static,
+    E: Into<EngineError> + Send + 'static,
+{
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done.map_err(Into::into),
+        Err(panic) => Err(EngineError::internal(panic)),
+    }
+}
+
+/// Now, as docker writes times: RFC 3339, UTC, nanoseconds.
+pub(super) fn now() -> String {
+    format!("{:.9}", jiff::Timestamp::now())
+}
+
+impl Engine {
+    /// Bytes of the container's own layer, and of it with its image.
+    pub async fn size(&self, container: &Container) -> Result<(u64, u64), EngineError> {
+        let image = self.store().image_by_id(&container.image)?.map_or(0, |image| image.size);
+        let upper = self.container_dir(&container.id).join("upper");
+        let own = blocking(move || Ok::<_, EngineError>(bytes_below(&upper))).await?;
+        Ok((own, own + image))
+    }
+
+    /// `docker top`: columns of `ps`, rows.
+    pub async fn top(&self, who: &str) -> Result<(Vec<String>, Vec<Vec<String>>), EngineError> {
+        let cell = self.find(who)?;
+        let container = cell.snapshot();
+        if !container.state.status.is_running() {
+            return Err(super::exit::not_running(&container.id));
+        }
+        let (parent, id) = (self.config().cgroup_parent.clone(), container.id.clone());
+        blocking(move || super::top::table(&crate::runner::control::processes(&parent, &id)?)).await
+    }
+}
+
+/// Bytes of the files below a directory, without following links.
+fn bytes_below(dir: &std::path::Path) -> u64 {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries
+        .map(|entry| match entry.metadata() {
+            Ok(meta) if meta.is_dir() => bytes_below(&entry.path()),
+            Ok(meta) if meta.is_file() => meta.len(),
+            _ => 0,
+        })
+        .sum()
 }

@@ -54,3 +54,52 @@ impl EngineError {
         Self { kind: ErrorKind::Internal, message: source.to_string(), source: Some(Box::new(source)) }
     }
 }
+
+macro_rules! internal {
+    ($($error:ty),* $(,)?) => {
+        $(impl From<$error> for EngineError {
+            fn from(error: $error) -> Self {
+                Self::internal(error)
+            }
+        })*
+    };
+}
+
+internal!(
+    crate::bridge::BridgeError,
+    crate::firewall::FirewallError,
+    crate::netns::NetNsError,
+    crate::store::StoreError,
+    std::io::Error,
+);
+
+impl From<crate::images::ImageError> for EngineError {
+    fn from(error: crate::images::ImageError) -> Self {
+        use crate::images::ImageError as E;
+        let kind = match &error {
+            E::NotFound(_) => ErrorKind::NotFound,
+            E::Conflict(_) => ErrorKind::Conflict,
+            E::Io { .. } | E::Store(_) => ErrorKind::Internal,
+            E::Ambiguous(_) | E::Reference(_) | E::Change(_) | E::Entry { .. } | E::Archive(_) => ErrorKind::Invalid,
+        };
+        Self { kind, message: error.to_string(), source: Some(Box::new(error)) }
+    }
+}
+
+impl From<crate::runner::RunnerError> for EngineError {
+    fn from(error: crate::runner::RunnerError) -> Self {
+        use crate::runner::RunnerError as E;
+        // Docker answers 400 to a command that cannot be run and 500 to everything else.
+        let kind = match &error {
+            E::Runtime { exit_code: 126 | 127, .. } => ErrorKind::Invalid,
+            _ => ErrorKind::Internal,
+        };
+        Self { kind, message: error.to_string(), source: Some(Box::new(error)) }
+    }
+}
+
+impl From<crate::runner::oci::OciError> for EngineError {
+    fn from(error: crate::runner::oci::OciError) -> Self {
+        Self::invalid(error.to_string())
+    }
+}

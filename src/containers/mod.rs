@@ -3,11 +3,27 @@
 //! [`Engine`] is the service behind the API: every method is one thing a client can ask, takes names as users write
 //! them (name, id or unique id prefix) and answers typed results; HTTP is none of its business.
 
-mod engine;
+mod attach;
+mod cell;
+mod create;
+pub mod engine;
 pub mod error;
 pub mod event;
+mod exec;
+mod exit;
+mod files;
+mod lifecycle;
 pub mod logs;
+mod names;
+pub mod ports;
 pub mod record;
+mod registry;
+mod remove;
+mod restore;
+pub mod signal;
+mod start;
+mod top;
+mod volumes;
 
 pub use engine::Engine;
 pub use error::{EngineError, ErrorKind};

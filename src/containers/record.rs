@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{ContainerId, ContainerName, ContainerSpec, ExecId, ImageId, MacAddr, Published};
 
+/// What docker writes for a time that never was.
+pub const NEVER: &str = "0001-01-01T00:00:00Z";
+
 /// Docker's states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

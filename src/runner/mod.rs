@@ -20,6 +20,7 @@
 //! (`[stream, 0, 0, 0, length as u32 big-endian]`). A client that does not read holds the container's output back, as
 //! a full pipe would.
 
+pub mod control;
 pub mod launch;
 pub mod oci;
 pub mod shim;

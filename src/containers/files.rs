@@ -1,0 +1,125 @@
+//! The files that are bound over a container's own: hosts, hostname, resolv.conf.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use super::ContainerFiles;
+use super::engine::Engine;
+use super::error::EngineError;
+use super::record::{Attached, Container};
+use crate::dns::{self, HostsFile, ResolvOptions};
+use crate::model::NetworkMode;
+
+/// A hostname is at most 64 bytes (utsname).
+const HOSTNAME_MAX: usize = 64;
+
+impl Engine {
+    /// The container's hostname: its own, the host's (open), or nothing for a joined one, which shares its target's.
+    pub(super) fn hostname(container: &Container) -> Option<String> {
+        match container.spec.network.mode {
+            NetworkMode::Host => match &container.spec.network.hostname {
+                Some(name) => Some(name.clone()),
+                None => nix::unistd::gethostname().ok()?.into_string().ok(),
+            },
+            NetworkMode::None | NetworkMode::Bridge | NetworkMode::Container(_) => {
+                let name = container.spec.network.hostname.as_deref().unwrap_or(container.id.short());
+                Some(name.chars().take(HOSTNAME_MAX).collect())
+            }
+        }
+    }
+
+    /// Writes hosts, hostname and resolv.conf of a container that is about to start.
+    pub(super) fn write_files(&self, container: &Container, attached: Option<&Attached>) -> Result<(), EngineError> {
+        let files = self.files(&container.id);
+        let hostname = Self::hostname(container).unwrap_or_default();
+        write_text(&files.hostname, &format!("{hostname}\n"))?;
+        write_text(&files.hosts, &self.hosts_text(container, attached, &hostname)?)?;
+        self.write_resolv_conf(container, &files)
+    }
+
+    fn hosts_text(
+        &self,
+        container: &Container,
+        attached: Option<&Attached>,
+        hostname: &str,
+    ) -> Result<String, EngineError> {
+        let network = &container.spec.network;
+        let extra = self.extra_hosts(container)?;
+        if network.mode == NetworkMode::Host {
+            let mut text = std::fs::read_to_string("/etc/hosts").unwrap_or_default();
+            for (name, address) in extra {
+                text.push_str(&format!("{address}\t{name}\n"));
+            }
+            return Ok(text);
+        }
+        let own = attached.map(|a| (a.address, hostname.to_owned(), network.domainname.clone()));
+        Ok(HostsFile { ipv6: has_ipv6(attached.is_some()), extra, links: Vec::new(), own }.render())
+    }
+
+    /// `--add-host`, with `host-gateway` as the bridge's address.
+    fn extra_hosts(&self, container: &Container) -> Result<Vec<(String, IpAddr)>, EngineError> {
+        let resolve = |(name, address): &(String, String)| {
+            let address = match (address.as_str(), self.network()) {
+                ("host-gateway", Some(network)) => IpAddr::V4(network.gateway()),
+                ("host-gateway", None) => {
+                    return Err(EngineError::invalid(
+                        "unable to derive the IP value for host-gateway: there is no bridge",
+                    ));
+                }
+                (text, _) => text
+                    .parse()
+                    .map_err(|_| EngineError::invalid(format!("invalid IP address in add-host: {text:?}")))?,
+            };
+            Ok((name.clone(), address))
+        };
+        container.spec.network.extra_hosts.iter().map(resolve).collect()
+    }
+
+    /// A resolv.conf that the user edited inside the container is left alone: it is written only while its text is what
+    /// was written before.
+    fn write_resolv_conf(&self, container: &Container, files: &ContainerFiles) -> Result<(), EngineError> {
+        let (network, config) = (&container.spec.network, self.config());
+        let or = |own: &[String], daemon: &[String]| if own.is_empty() { daemon.to_vec() } else { own.to_vec() };
+        let overrides = ResolvOptions {
+            servers: if network.dns.is_empty() { config.dns.clone() } else { network.dns.clone() },
+            search: or(&network.dns_search, &config.dns_search),
+            options: or(&network.dns_options, &config.dns_options),
+        };
+        let host = dns::host_resolv_conf().unwrap_or_default();
+        let open = network.mode == NetworkMode::Host;
+        let text = dns::resolv_conf(&host, &overrides, open);
+        let written_before = self.container_dir(&container.id).join("resolv.conf.written");
+        let untouched = match (std::fs::read(&files.resolv_conf), std::fs::read(&written_before)) {
+            (Ok(now), Ok(then)) => now == then,
+            _ => true,
+        };
+        if untouched {
+            write_text(&files.resolv_conf, &text)?;
+            write_text(&written_before, &text)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether `lo` of a container's namespace has `::1`: bridged namespaces run without IPv6.
+fn has_ipv6(bridged: bool) -> bool {
+    !bridged && Path::new("/proc/net/if_inet6").exists()
+}
+
+/// Writes in place: a file that is bound into a container must keep its inode.
+fn write_text(path: &Path, text: &str) -> Result<(), EngineError> {
+    std::fs::write(path, text).map_err(|source| {
+        EngineError::internal(std::io::Error::new(source.kind(), format!("cannot write {}: {source}", path.display())))
+    })
+}
+
+impl ContainerFiles {
+    /// What is bound over which path of the container.
+    pub(super) fn binds(&self) -> Vec<(PathBuf, String)> {
+        vec![
+            (self.resolv_conf.clone(), "/etc/resolv.conf".to_owned()),
+            (self.hostname.clone(), "/etc/hostname".to_owned()),
+            (self.hosts.clone(), "/etc/hosts".to_owned()),
+        ]
+    }
+}

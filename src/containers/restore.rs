@@ -1,0 +1,194 @@
+//! After a start of the daemon: what the store says, what the kernel holds, and the difference put right.
+//!
+//! There is no second path that "restores": the intent follows from the containers that still run, and is applied like
+//! any other.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::RemoveOptions;
+use super::cell::{Cell, Live};
+use super::engine::{Engine, now};
+use super::error::EngineError;
+use super::exit::pidfd;
+use super::record::{Container, Status};
+use super::start::log_error;
+use crate::model::{Endpoint, Intent, RestartPolicy};
+use crate::netns::NetNs;
+use crate::runner::{Exit, Found, Shim};
+
+/// Exit code of a container that went down with its machine, as Docker shows it.
+const LOST: i32 = 255;
+
+impl Engine {
+    /// Reads the containers from the store and takes over those that run; the network becomes what they need.
+    pub async fn restore(&self) -> Result<(), EngineError> {
+        let mut ended = Vec::new();
+        for row in self.store().containers()? {
+            let container: Container = serde_json::from_str(&row.body).map_err(EngineError::internal)?;
+            let cell = Cell::new(container.clone());
+            {
+                let mut registry = self.registry();
+                registry.claim(&container.name, &container.id)?;
+                registry.insert(cell.clone());
+            }
+            if container.state.status.is_running() {
+                match self.runner().reconnect(&self.runner().container_dir(&container.id)).await? {
+                    Found::Alive(shim) => self.take_over(&cell, shim)?,
+                    Found::Ended(exit) => ended.push((cell, exit)),
+                    Found::Gone => ended.push((cell, Exit { code: LOST, oom_killed: false, at: now() })),
+                }
+            }
+        }
+        self.reconcile().await?;
+        for (cell, exit) in ended {
+            let _operation = cell.operation.lock().await;
+            self.remember_sandbox(&cell);
+            self.ended(&cell, exit).await;
+        }
+        self.finish_what_was_begun().await;
+        Ok(())
+    }
+
+    /// What a container that ended meanwhile still holds, to be let go of like any other's.
+    fn remember_sandbox(&self, cell: &Cell) {
+        let container = cell.snapshot();
+        cell.live().netns = self.own_netns(&container);
+    }
+
+    fn own_netns(&self, container: &Container) -> Option<NetNs> {
+        let pin = self.config().exec_root.join("netns").join(container.id.as_str());
+        if container.sandbox == pin.display().to_string() { NetNs::open(&pin).ok() } else { None }
+    }
+
+    fn take_over(&self, cell: &Arc<Cell>, shim: Shim) -> Result<(), EngineError> {
+        let container = cell.snapshot();
+        let published = container.attached.as_ref().map_or(&[][..], |attached| &attached.published);
+        let live = Live {
+            shim: Some(shim),
+            pidfd: pidfd(container.state.pid).ok().map(Arc::new),
+            netns: self.own_netns(&container),
+            endpoint: endpoint(&container),
+            ports: Some(self.inner.ports.resume(published)),
+            since: Some(std::time::Instant::now()),
+        };
+        *cell.live() = live;
+        Ok(())
+    }
+
+    /// The network that the running containers need, and nothing else of ours.
+    async fn reconcile(&self) -> Result<(), EngineError> {
+        let Some(network) = self.default_network() else { return Ok(()) };
+        let running = self.registry().all();
+        let endpoints =
+            running.iter().filter_map(|cell| Some((cell.id.clone(), cell.live().endpoint.clone()?))).collect();
+        let intent = Intent { options: network.options.clone(), endpoints };
+        network.firewall.reconcile(&intent).await?;
+        let keep: BTreeSet<String> = intent.endpoints.values().map(|endpoint| endpoint.port.clone()).collect();
+        for port in &keep {
+            network.bridge.open_port(port).await?;
+        }
+        for port in network.bridge.sweep(&keep).await? {
+            tracing::info!(%port, "removed a bridge port that belonged to no container");
+        }
+        Ok(())
+    }
+
+    /// Starts that were under way, removals that were, shims' directories and namespaces of nobody.
+    async fn finish_what_was_begun(&self) {
+        for cell in self.registry().all() {
+            let container = cell.snapshot();
+            if container.state.status.is_running() {
+                if let Some(shim) = cell.shim() {
+                    // The last daemon may have died between creating and starting: starting twice does nothing.
+                    log_error("finish a container's start", shim.start().await);
+                    self.watch(cell.clone(), shim);
+                }
+                continue;
+            }
+            let _operation = cell.operation.lock().await;
+            if container.state.status == Status::Removing {
+                log_error("finish a removal", self.remove_locked(&cell, RemoveOptions::default()).await);
+            }
+        }
+        self.sweep_exec_root().await;
+        self.sweep_data_root();
+        self.start_by_policy();
+    }
+
+    /// Whatever stands under the exec root for a container that does not run was left by a start that was cut short.
+    async fn sweep_exec_root(&self) {
+        let exec_root = &self.config().exec_root;
+        for name in names_in(&exec_root.join("containers")) {
+            if !self.runs_by_id(&name) {
+                log_error(
+                    "sweep a shim's directory",
+                    self.runner().clean(&exec_root.join("containers").join(&name)).await,
+                );
+            }
+        }
+        for name in names_in(&exec_root.join("netns")) {
+            if !self.runs_by_id(&name)
+                && let Ok(netns) = NetNs::open(&exec_root.join("netns").join(&name))
+            {
+                log_error("sweep a namespace", netns.unpin());
+            }
+        }
+        for cell in self.registry().all() {
+            let container = cell.snapshot();
+            if !container.state.status.is_running() && container.attached.is_none() {
+                log_error("release a stale lease", self.keep(&container));
+            }
+        }
+    }
+
+    /// Directories of containers that never got as far as the store.
+    fn sweep_data_root(&self) {
+        let dir = self.config().data_root.join("containers");
+        for name in names_in(&dir) {
+            if self.registry().find(&name).is_err() {
+                log_error("sweep a container's directory", std::fs::remove_dir_all(dir.join(name)));
+            }
+        }
+    }
+
+    fn runs_by_id(&self, id: &str) -> bool {
+        let Ok(id) = id.parse() else { return false };
+        self.registry().by_id(&id).is_some_and(|cell| cell.snapshot().state.status.is_running())
+    }
+
+    /// Containers that their policy wants up.
+    fn start_by_policy(&self) {
+        for cell in self.registry().all() {
+            let container = cell.snapshot();
+            let wanted = match container.spec.restart {
+                RestartPolicy::Always => container.state.status == Status::Exited,
+                RestartPolicy::UnlessStopped => {
+                    container.state.status == Status::Exited && !container.state.stopped_by_user
+                }
+                RestartPolicy::No | RestartPolicy::OnFailure { .. } => false,
+            } || container.state.status == Status::Restarting;
+            if wanted {
+                let engine = self.clone();
+                tokio::spawn(async move { log_error("start by policy", engine.start(cell.id.as_str()).await) });
+            }
+        }
+    }
+}
+
+fn endpoint(container: &Container) -> Option<Endpoint> {
+    let attached = container.attached.as_ref()?;
+    Some(Endpoint {
+        name: container.name.clone(),
+        address: attached.address,
+        mac: attached.mac,
+        port: attached.port.clone(),
+        published: attached.published.clone(),
+    })
+}
+
+/// The names in a directory; none if there is no such directory.
+fn names_in(dir: &std::path::Path) -> Vec<String> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+}

@@ -1,0 +1,456 @@
+//! `start`: from a created container to a running process, or back to nothing.
+//!
+//! The order is the promise: the lease and the host ports first, then the namespace; then, side by side, the veth pair
+//! with its port *down*, the firewall's transaction, and the container made by its shim; only when the firewall has
+//! answered does the port go up, and only then does the process run. Every step that was done is written into
+//! [`Undo`]; a failure runs it backwards.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tracing::Instrument;
+
+use super::cell::{Cell, EarlyAttach};
+use super::create::row;
+use super::engine::{Engine, Network, blocking, now};
+use super::error::EngineError;
+use super::ports::{Reservation, ephemeral_range};
+use super::record::{Attached, Container, Status};
+use super::{Changed, exit};
+use crate::bridge::ipam;
+use crate::firewall::Change;
+use crate::model::{ContainerId, Endpoint, HostBinding, NetworkMode, Port};
+use crate::netns::NetNs;
+use crate::runner::Shim;
+use crate::runner::launch::{Launch, LaunchKind, Overlay};
+use crate::runner::oci::{self, OciInput};
+use crate::store::NetworkRow;
+
+/// What has been done of a start, to be undone backwards.
+#[derive(Default)]
+pub(super) struct Undo {
+    netns: Option<NetNs>,
+    endpoint: Option<Endpoint>,
+    shim: Option<Shim>,
+    leased: bool,
+}
+
+/// Where a container's network comes from.
+struct Sandbox {
+    /// The namespace to enter; `None` is the host's.
+    netns: Option<PathBuf>,
+    /// Its own namespace, if it has one.
+    own: Option<NetNs>,
+    /// Its place on the bridge.
+    endpoint: Option<Endpoint>,
+    /// Its host ports.
+    ports: Option<Reservation>,
+    /// hosts, hostname and resolv.conf: its own, or those of the container it joins.
+    files_of: ContainerId,
+    /// Of its UTS namespace.
+    hostname: Option<String>,
+}
+
+impl Engine {
+    /// `docker start`. Goes on when the caller goes away: a start is never left half done.
+    pub async fn start(&self, who: &str) -> Result<Changed, EngineError> {
+        let cell = self.find(who)?;
+        let engine = self.clone();
+        let start = async move {
+            let _operation = cell.operation.lock().await;
+            cell.pending().restart += 1;
+            cell.pending().quick_restarts = 0;
+            engine.start_locked(&cell).await
+        };
+        tokio::spawn(start).await.map_err(EngineError::internal)?
+    }
+
+    /// Starts a container whose operation lock is held.
+    pub(super) async fn start_locked(&self, cell: &Arc<Cell>) -> Result<Changed, EngineError> {
+        let container = cell.snapshot();
+        match container.state.status {
+            Status::Running => return Ok(Changed::Already),
+            Status::Paused => {
+                return Err(EngineError::conflict("cannot start a paused container, try unpause instead"));
+            }
+            Status::Removing | Status::Dead => {
+                return Err(EngineError::conflict("container is marked for removal and cannot be started"));
+            }
+            Status::Created | Status::Exited | Status::Restarting => {}
+        }
+        let span = tracing::info_span!("start", container = %container.id.short(), name = %container.name);
+        let mut undo = Undo::default();
+        let begun = std::time::Instant::now();
+        match self.bring_up(cell, &container, &mut undo).instrument(span.clone()).await {
+            Ok(()) => {
+                let _in = span.enter();
+                tracing::info!(milliseconds = begun.elapsed().as_millis() as u64, "started");
+                Ok(Changed::Yes)
+            }
+            Err(error) => {
+                self.undo(cell, undo).instrument(span.clone()).await;
+                self.start_failed(cell, &container, &error).await;
+                let _in = span.enter();
+                tracing::warn!(%error, "start failed; nothing is left of it");
+                Err(error)
+            }
+        }
+    }
+
+    async fn bring_up(&self, cell: &Arc<Cell>, container: &Container, undo: &mut Undo) -> Result<(), EngineError> {
+        let clock = Timeline::new();
+        let mut sandbox = self.sandbox(container, undo).await?;
+        clock.mark("sandbox");
+        let attached = sandbox.endpoint.as_ref().map(|endpoint| Attached {
+            address: endpoint.address,
+            mac: endpoint.mac,
+            port: endpoint.port.clone(),
+            published: endpoint.published.clone(),
+        });
+        if sandbox.files_of == container.id {
+            self.write_files(container, attached.as_ref())?;
+        }
+        let shim = self.spawn_shim(cell, container, &sandbox).await?;
+        undo.shim = Some(shim.clone());
+        clock.mark("shim spawned");
+
+        // The slow parts side by side: the container is made while the network is.
+        let network = async {
+            let done = self.connect(sandbox.endpoint.as_ref(), sandbox.own.as_ref(), &container.id, undo).await;
+            clock.mark("connected");
+            done
+        };
+        let create = async {
+            let done = shim.create().await;
+            clock.mark("created");
+            done
+        };
+        let (created, connected) = tokio::join!(create, network);
+        connected?;
+        let pid = created?;
+        let pidfd = exit::pidfd(pid)?;
+
+        // Known as running before it runs: a daemon that dies here finds the container and finishes its start.
+        let mut running = container.clone();
+        running.state.status = Status::Running;
+        running.state.pid = pid;
+        running.state.error.clear();
+        running.state.exit_code = 0;
+        running.state.oom_killed = false;
+        running.state.stopped_by_user = false;
+        running.state.started_at = now();
+        running.sandbox = sandbox.netns.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+        running.attached = attached;
+        self.keep(&running)?;
+        clock.mark("stored");
+
+        self.connect_early(cell, &shim).await;
+        shim.start().await?;
+        clock.mark("running");
+        {
+            let mut live = cell.live();
+            live.shim = Some(shim.clone());
+            live.pidfd = Some(Arc::new(pidfd));
+            live.netns = sandbox.own.take();
+            live.endpoint = sandbox.endpoint.take();
+            live.ports = sandbox.ports.take();
+            live.since = Some(std::time::Instant::now());
+        }
+        let running = cell.publish(running);
+        self.container_event(&running, "start", &[]);
+        self.watch(cell.clone(), shim);
+        Ok(())
+    }
+
+    /// Writes a container's row, with the lease and the ports that go with it.
+    pub(super) fn keep(&self, container: &Container) -> Result<(), EngineError> {
+        let network = container
+            .attached
+            .as_ref()
+            .map(|attached| NetworkRow { address: attached.address, published: attached.published.clone() });
+        Ok(self.store().update_container(&row(container)?, network.as_ref())?)
+    }
+
+    /// Namespace, lease and host ports, by archetype.
+    async fn sandbox(&self, container: &Container, undo: &mut Undo) -> Result<Sandbox, EngineError> {
+        let hostname = Self::hostname(container);
+        let bare =
+            Sandbox { netns: None, own: None, endpoint: None, ports: None, files_of: container.id.clone(), hostname };
+        match &container.spec.network.mode {
+            NetworkMode::Host => Ok(bare),
+            NetworkMode::Container(who) => self.join(container, who, bare),
+            NetworkMode::None => {
+                let own = self.make_netns(&container.id, undo).await?;
+                Ok(Sandbox { netns: Some(own.path().to_owned()), own: Some(own), ..bare })
+            }
+            NetworkMode::Bridge => {
+                let network =
+                    self.default_network().ok_or_else(|| EngineError::not_found("network bridge not found"))?;
+                let ports = self.reserve_ports(container, network)?;
+                let endpoint = self.lease(container, network, &ports)?;
+                undo.leased = true;
+                let own = self.make_netns(&container.id, undo).await?;
+                Ok(Sandbox {
+                    netns: Some(own.path().to_owned()),
+                    own: Some(own),
+                    endpoint: Some(endpoint),
+                    ports: Some(ports),
+                    ..bare
+                })
+            }
+        }
+    }
+
+    /// The namespace and the files of another container, which must run.
+    fn join(&self, container: &Container, who: &str, bare: Sandbox) -> Result<Sandbox, EngineError> {
+        let target = self.get(who)?;
+        if target.id == container.id {
+            return Err(EngineError::invalid("cannot join own network namespace"));
+        }
+        if !target.state.status.is_running() {
+            return Err(EngineError::conflict(format!(
+                "cannot join network namespace of a non running container: container {} is {}",
+                target.name,
+                target.state.status.as_str()
+            )));
+        }
+        let netns = (!target.sandbox.is_empty()).then(|| PathBuf::from(&target.sandbox));
+        // Joined to a container that itself joined one: the files are those at the end of the chain.
+        let files_of = self.files_owner(&target);
+        let hostname = Self::hostname(&target);
+        Ok(Sandbox { netns, files_of, hostname, ..bare })
+    }
+
+    fn files_owner(&self, container: &Container) -> ContainerId {
+        let mut owner = container.clone();
+        // The chain is as long as there are containers at most; a start cannot close a circle, since a target runs.
+        while let NetworkMode::Container(who) = &owner.spec.network.mode {
+            match self.get(who) {
+                Ok(next) if next.id != owner.id => owner = (*next).clone(),
+                _ => break,
+            }
+        }
+        owner.id
+    }
+
+    async fn make_netns(&self, id: &ContainerId, undo: &mut Undo) -> Result<NetNs, EngineError> {
+        let dir = self.config().exec_root.join("netns");
+        let path = dir.join(id.as_str());
+        let made = blocking(move || {
+            std::fs::create_dir_all(&dir)?;
+            NetNs::create(&path, SYSCTLS).map_err(EngineError::from)
+        });
+        let netns = made.await?;
+        undo.netns = Some(netns.clone());
+        Ok(netns)
+    }
+
+    fn reserve_ports(&self, container: &Container, network: &Network) -> Result<Reservation, EngineError> {
+        let spec = &container.spec.network;
+        let mut bindings = spec.publish.clone();
+        if spec.publish_all {
+            let named: BTreeSet<Port> = bindings.iter().map(|binding| binding.container).collect();
+            let others = spec.expose.difference(&named);
+            bindings.extend(others.map(|port| HostBinding { container: *port, host_ip: None, host_ports: None }));
+        }
+        let reserved = self.inner.ports.reserve(&bindings, network.options.default_ip, ephemeral_range());
+        reserved.map_err(|error| {
+            EngineError::new(
+                super::ErrorKind::Internal,
+                format!(
+                    "driver failed programming external connectivity on endpoint {} ({}): {error}",
+                    container.name, container.id
+                ),
+            )
+        })
+    }
+
+    /// Leases an address in the store, so that no other start and no later daemon gives it away.
+    fn lease(&self, container: &Container, network: &Network, ports: &Reservation) -> Result<Endpoint, EngineError> {
+        let mut pool = network.pool.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let address = pool
+            .lease(&self.store().leases()?)
+            .map_err(|error| EngineError::new(super::ErrorKind::Internal, error.to_string()))?;
+        let published = ports.published.clone();
+        self.store().update_container(&row(container)?, Some(&NetworkRow { address, published: published.clone() }))?;
+        Ok(Endpoint {
+            name: container.name.clone(),
+            address,
+            mac: container.spec.network.mac.unwrap_or_else(|| ipam::mac_for(address)),
+            port: crate::bridge::port_name(&container.id),
+            published,
+        })
+    }
+
+    /// Veth pair and firewall side by side; the port goes up when both are in place.
+    async fn connect(
+        &self,
+        endpoint: Option<&Endpoint>,
+        netns: Option<&NetNs>,
+        id: &ContainerId,
+        undo: &mut Undo,
+    ) -> Result<(), EngineError> {
+        let (Some(endpoint), Some(netns), Some(network)) = (endpoint, netns, self.default_network()) else {
+            return Ok(());
+        };
+        undo.endpoint = Some(endpoint.clone());
+        let (attached, admitted) = tokio::join!(
+            network.bridge.attach(endpoint, netns),
+            network.firewall.apply(Change::Admit(id.clone(), endpoint.clone()))
+        );
+        attached?;
+        admitted?;
+        Ok(network.bridge.open_port(&endpoint.port).await?)
+    }
+
+    async fn spawn_shim(&self, cell: &Cell, container: &Container, sandbox: &Sandbox) -> Result<Shim, EngineError> {
+        let image = self
+            .store()
+            .image_by_id(&container.image)?
+            .ok_or_else(|| EngineError::not_found(format!("No such image: {}", container.image)))?;
+        let lower = self.images().rootfs(&image).lower;
+        let dir = self.runner().container_dir(&container.id);
+        let data = self.container_dir(&container.id);
+        let (upper, work) = (data.join("upper"), data.join("work"));
+        std::fs::create_dir_all(&upper)?;
+        std::fs::create_dir_all(&work)?;
+        let roots: Vec<&Path> = std::iter::once(upper.as_path()).chain(lower.iter().map(PathBuf::as_path)).collect();
+        let input = OciInput {
+            id: &container.id,
+            spec: &container.spec,
+            hostname: sandbox.hostname.clone(),
+            netns: sandbox.netns.clone(),
+            rootfs: dir.join("rootfs"),
+            files: self.files(&sandbox.files_of).binds(),
+            volumes: self.volume_paths(container),
+            extra_env: Vec::new(),
+            cgroup_parent: &self.config().cgroup_parent,
+            passwd: read_in(&roots, "etc/passwd"),
+            group: read_in(&roots, "etc/group"),
+        };
+        let spec = oci::spec(&input)?;
+        let log_path = (container.spec.log.driver != "none").then(|| self.files(&container.id).log);
+        let launch = Launch {
+            id: container.id.to_string(),
+            runtime: self.inner.parts.runtime.clone(),
+            kind: LaunchKind::Container { overlay: Overlay { lower, upper, work, target: input.rootfs.clone() } },
+            tty: container.spec.process.tty,
+            open_stdin: container.spec.process.open_stdin,
+            stdin_once: container.spec.process.stdin_once,
+            console_size: cell.pending().size,
+            log_path,
+            log: container.spec.log.clone(),
+        };
+        Ok(self.runner().spawn(&dir, Some(&spec), &launch).await?)
+    }
+
+    /// Gives clients that attached before the start their connections: nothing of the output passes them by.
+    async fn connect_early(&self, cell: &Cell, shim: &Shim) {
+        let early = {
+            let mut pending = cell.pending();
+            // From here on a client that attaches sees the shim itself.
+            cell.live().shim = Some(shim.clone());
+            std::mem::take(&mut pending.attach)
+        };
+        for EarlyAttach { streams, reply } in early {
+            let stream = shim.attach(streams.stdin, streams.stdout, streams.stderr).await;
+            // A client that has gone away is no error.
+            let _ = reply.send(stream.map_err(EngineError::from));
+        }
+    }
+
+    /// Undoes what was done of a start, backwards; goes on past errors, each of which is logged.
+    async fn undo(&self, cell: &Cell, undo: Undo) {
+        if let Some(shim) = &undo.shim {
+            log_error("abort the shim", shim.abort().await);
+            log_error("clean up after the shim", self.runner().clean(shim.dir()).await);
+        }
+        self.disconnect(&cell.id, undo.endpoint.as_ref(), undo.netns.as_ref()).await;
+        if undo.leased {
+            let mut container = (*cell.snapshot()).clone();
+            container.attached = None;
+            log_error("release the lease", self.keep(&container));
+        }
+        *cell.live() = super::cell::Live::default();
+    }
+
+    /// Reachability ends first (the port goes down), then the firewall's elements, then the namespace.
+    pub(super) async fn disconnect(&self, id: &ContainerId, endpoint: Option<&Endpoint>, netns: Option<&NetNs>) {
+        if let (Some(endpoint), Some(network)) = (endpoint, self.default_network()) {
+            log_error("close the port", network.bridge.close_port(&endpoint.port).await);
+            let dismissed = network.firewall.apply(Change::Dismiss(id.clone(), endpoint.clone())).await;
+            log_error("dismiss the endpoint", dismissed);
+        }
+        if let Some(netns) = netns {
+            let netns = netns.clone();
+            log_error("unpin the namespace", blocking(move || netns.unpin()).await);
+        }
+    }
+
+    /// A failed start is told to whoever waits, and the container stays as it was, with the reason.
+    async fn start_failed(&self, cell: &Arc<Cell>, container: &Container, error: &EngineError) {
+        cell.pending().attach.clear();
+        let mut failed = container.clone();
+        failed.state.error = error.message.clone();
+        failed.state.exit_code = i64::from(exit::start_failure_code(error));
+        failed.attached = None;
+        log_error("note the failed start", self.keep(&failed));
+        let code = failed.state.exit_code;
+        cell.publish(failed);
+        cell.milestones.send_modify(|milestones| {
+            milestones.exits += 1;
+            milestones.code = code;
+        });
+        if container.spec.auto_remove {
+            log_error(
+                "remove the container",
+                self.remove_locked(cell, super::RemoveOptions { force: false, volumes: true }).await,
+            );
+        }
+    }
+}
+
+/// Docker's sysctls in a namespace of its own: everyone may ping, and bind ports below 1024.
+const SYSCTLS: &crate::netns::Sysctls =
+    &[("net.ipv4.ping_group_range", "0 2147483647"), ("net.ipv4.ip_unprivileged_port_start", "0")];
+
+/// What a cleaning step could not do is logged, and the cleaning goes on.
+pub(super) fn log_error<T, E: std::fmt::Display>(step: &'static str, done: Result<T, E>) {
+    if let Err(error) = done {
+        tracing::warn!(%error, "cannot {step}");
+    }
+}
+
+/// A small text file of a root filesystem, uppermost layer first; links are followed inside their layer only.
+pub(super) fn read_in(roots: &[&Path], path: &str) -> Option<String> {
+    use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+    use std::io::Read;
+    // Larger than any passwd file that is meant.
+    const LIMIT: u64 = 1 << 20;
+    roots.iter().find_map(|root| {
+        let dir = rustix::fs::openat(CWD, *root, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let file = rustix::fs::openat2(dir, path, flags, Mode::empty(), ResolveFlags::IN_ROOT).ok()?;
+        let file = std::fs::File::from(file);
+        if !file.metadata().ok()?.is_file() {
+            return None;
+        }
+        let mut text = Vec::new();
+        file.take(LIMIT).read_to_end(&mut text).ok()?;
+        Some(String::from_utf8_lossy(&text).into_owned())
+    })
+}
+
+/// Where the time of a start goes: one debug line a step (`pontoon daemon --debug`).
+struct Timeline(std::time::Instant);
+
+impl Timeline {
+    fn new() -> Self {
+        Self(std::time::Instant::now())
+    }
+
+    fn mark(&self, step: &'static str) {
+        tracing::debug!(microseconds = self.0.elapsed().as_micros() as u64, "{step}");
+    }
+}

@@ -1,0 +1,61 @@
+//! Volumes: directories under the data root that outlive containers.
+
+use std::path::PathBuf;
+
+use super::VolumePaths;
+use super::engine::{Engine, now};
+use super::error::EngineError;
+use super::record::Container;
+use crate::model::MountKind;
+
+/// A name for a volume that was given none.
+pub(super) fn anonymous_name() -> String {
+    hex::encode(rand::random::<[u8; 32]>())
+}
+
+impl Engine {
+    fn volume_dir(&self, name: &str) -> PathBuf {
+        self.config().data_root.join("volumes").join(name)
+    }
+
+    /// Makes the volumes that a container names and that do not exist yet.
+    pub(super) fn make_volumes(&self, container: &Container) -> Result<(), EngineError> {
+        for mount in &container.spec.mounts {
+            if let MountKind::Volume { name, anonymous } = &mount.kind {
+                std::fs::create_dir_all(self.volume_dir(name).join("_data"))?;
+                self.store().put_volume(name, *anonymous, &now())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the anonymous volumes of a container that no other container mounts.
+    pub(super) fn remove_anonymous_volumes(&self, container: &Container) {
+        for mount in &container.spec.mounts {
+            let MountKind::Volume { name, anonymous: true } = &mount.kind else { continue };
+            let shared = self.list().iter().any(|other| {
+                other.id != container.id
+                    && other
+                        .spec
+                        .mounts
+                        .iter()
+                        .any(|m| matches!(&m.kind, MountKind::Volume { name: n, .. } if n == name))
+            });
+            if !shared {
+                let removed = self.store().delete_volume(name).map_err(EngineError::from);
+                if let Err(error) = removed.and_then(|_| Ok(std::fs::remove_dir_all(self.volume_dir(name))?)) {
+                    tracing::warn!(volume = %name, %error, "a volume could not be removed");
+                }
+            }
+        }
+    }
+
+    /// The host directories of the volumes that a container mounts, by volume name.
+    pub fn volume_paths(&self, container: &Container) -> VolumePaths {
+        let named = container.spec.mounts.iter().filter_map(|mount| match &mount.kind {
+            MountKind::Volume { name, .. } => Some((name.clone(), self.volume_dir(name).join("_data"))),
+            MountKind::Bind { .. } | MountKind::Tmpfs { .. } => None,
+        });
+        named.collect()
+    }
+}

@@ -1,0 +1,50 @@
+//! What is done to a whole container from outside, through its cgroup: freeze it, list its processes.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::RunnerError;
+use crate::model::ContainerId;
+
+/// The container's cgroup in the v1 hierarchy of `controller`, or in the unified one.
+fn cgroup(controller: &str, parent: &str, id: &ContainerId) -> PathBuf {
+    let below = Path::new(parent.trim_start_matches('/')).join(id.as_str());
+    let root = Path::new("/sys/fs/cgroup");
+    let v1 = root.join(controller).join(&below);
+    if v1.is_dir() { v1 } else { root.join(below) }
+}
+
+/// Stops (`true`) or continues every process of a container, and answers when the kernel has done so
+/// (freezer-subsystem.rst in v1, `cgroup.freeze` in cgroup-v2.rst).
+pub fn freeze(parent: &str, id: &ContainerId, frozen: bool) -> Result<(), RunnerError> {
+    let dir = cgroup("freezer", parent, id);
+    let v1 = dir.join("freezer.state");
+    let (file, text) = match (v1.exists(), frozen) {
+        (true, true) => (v1, "FROZEN"),
+        (true, false) => (v1, "THAWED"),
+        (false, true) => (dir.join("cgroup.freeze"), "1"),
+        (false, false) => (dir.join("cgroup.freeze"), "0"),
+    };
+    let failed = |source: io::Error| RunnerError::Io { step: "freeze or thaw", path: file.clone(), source };
+    std::fs::write(&file, text).map_err(failed)?;
+    // v1 says FREEZING until the last process has stopped.
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
+    while file.ends_with("freezer.state") && std::fs::read_to_string(&file).map_err(failed)?.trim() != text {
+        if std::time::Instant::now() > deadline {
+            return Err(failed(io::ErrorKind::TimedOut.into()));
+        }
+        std::thread::yield_now();
+    }
+    Ok(())
+}
+
+/// The processes of a container, as the host numbers them.
+pub fn processes(parent: &str, id: &ContainerId) -> Result<Vec<i32>, RunnerError> {
+    let path = cgroup("pids", parent, id).join("cgroup.procs");
+    let text = std::fs::read_to_string(&path).map_err(|source| RunnerError::Io {
+        step: "list the processes of",
+        path,
+        source,
+    })?;
+    Ok(text.lines().filter_map(|line| line.parse().ok()).collect())
+}
