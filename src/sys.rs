@@ -3,3 +3,5 @@
 //! Each block says why it is sound. Nothing here decides anything.
 
 pub mod pidfd;
+pub mod process;
+pub mod seccomp;

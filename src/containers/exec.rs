@@ -222,6 +222,7 @@ impl Engine {
             cgroup_parent: &self.config().cgroup_parent,
             passwd: read_in(roots, "etc/passwd"),
             group: read_in(roots, "etc/group"),
+            devices: Vec::new(),
         };
         let process = oci::exec_process(&input, &request.exec)?;
         Ok(Launch {

@@ -328,6 +328,7 @@ impl Engine {
             cgroup_parent: &self.config().cgroup_parent,
             passwd: read_in(&roots, "etc/passwd"),
             group: read_in(&roots, "etc/group"),
+            devices: crate::runner::devices::resolve(&container.spec.security)?,
         };
         let spec = oci::spec(&input)?;
         let log_path = (container.spec.log.driver != "none").then(|| self.files(&container.id).log);

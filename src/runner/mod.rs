@@ -20,17 +20,20 @@
 //! (`[stream, 0, 0, 0, length as u32 big-endian]`). A client that does not read holds the container's output back, as
 //! a full pipe would.
 
+mod cgroup;
+mod client;
 pub mod control;
+pub mod devices;
+mod files;
 pub mod launch;
 pub mod oci;
+mod privileges;
+mod seccomp;
 pub mod shim;
 
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use tokio::net::UnixStream;
-
-use launch::Launch;
 
 /// What went wrong with a runner.
 #[derive(Debug, thiserror::Error)]
@@ -129,41 +132,19 @@ pub struct Exit {
 pub struct Runner {
     /// `<exec root>`; a shim's directory is `<exec root>/containers/<id>` or `…/<id>/exec/<exec id>`.
     exec_root: PathBuf,
+    /// Compiled seccomp filters, shared by clones.
+    filters: std::sync::Arc<seccomp::Filters>,
 }
 
 impl Runner {
     /// A runner whose shims live under `exec_root`.
     pub fn new(exec_root: &Path) -> Self {
-        Self { exec_root: exec_root.to_owned() }
+        Self { exec_root: exec_root.to_owned(), filters: std::sync::Arc::default() }
     }
 
     /// The directory of a container's shim and bundle.
     pub fn container_dir(&self, id: &crate::model::ContainerId) -> PathBuf {
         self.exec_root.join("containers").join(id.as_str())
-    }
-
-    /// Makes `dir`, writes `config.json` and `launch.json` there and spawns a shim, which waits for [`Shim::create`].
-    pub async fn spawn(
-        &self,
-        dir: &Path,
-        spec: Option<&oci_spec::runtime::Spec>,
-        launch: &Launch,
-    ) -> Result<Shim, RunnerError> {
-        let _ = (dir, spec, launch);
-        todo!()
-    }
-
-    /// After a daemon's restart: the shim that serves `dir`, or how its process ended. `Gone` if neither is known (the
-    /// machine restarted).
-    pub async fn reconnect(&self, dir: &Path) -> Result<Found, RunnerError> {
-        let _ = dir;
-        todo!()
-    }
-
-    /// Removes what a container that has ended left: cgroup, runtime state, directory. Idempotent.
-    pub async fn clean(&self, dir: &Path) -> Result<(), RunnerError> {
-        let _ = dir;
-        todo!()
     }
 }
 
@@ -185,39 +166,6 @@ pub struct Shim {
 }
 
 impl Shim {
-    /// Creates the container: everything is in place, its process waits. The init's pid.
-    pub async fn create(&self) -> Result<i32, RunnerError> {
-        todo!()
-    }
-
-    /// Lets the process run. The pid.
-    pub async fn start(&self) -> Result<i32, RunnerError> {
-        todo!()
-    }
-
-    /// A connection that carries the streams, from now on: see the module's protocol.
-    pub async fn attach(&self, stdin: bool, stdout: bool, stderr: bool) -> Result<UnixStream, RunnerError> {
-        let _ = (stdin, stdout, stderr);
-        todo!()
-    }
-
-    /// Sets the terminal's size.
-    pub async fn resize(&self, rows: u16, cols: u16) -> Result<(), RunnerError> {
-        let _ = (rows, cols);
-        todo!()
-    }
-
-    /// Answers when the process has ended. If the shim itself was killed, its process is killed too and the exit code
-    /// is 137.
-    pub async fn wait(&self) -> Result<Exit, RunnerError> {
-        todo!()
-    }
-
-    /// Undoes [`Runner::spawn`] and [`Shim::create`] of a container that was not started.
-    pub async fn abort(&self) -> Result<(), RunnerError> {
-        todo!()
-    }
-
     /// The shim's directory.
     pub fn dir(&self) -> &Path {
         &self.dir
