@@ -1,1 +1,296 @@
 //! The composition root: config → store → reconcile → serve → drain.
+//!
+//! Containers outlive the daemon: it may be stopped, killed or replaced at any moment, and the next one takes over what
+//! runs.
+
+use std::fs::File;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tokio::net::UnixListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::bridge::{self, Bridge, ipam};
+use crate::config::{BridgeChoice, Config, LogLevel};
+use crate::containers::Engine;
+use crate::containers::engine::{Network, Parts};
+use crate::firewall::Firewall;
+use crate::images::Images;
+use crate::model::{Intent, NetworkOptions};
+use crate::runner::Runner;
+use crate::runner::launch::RuntimeKind;
+use crate::store::Store;
+
+/// How long requests under way may take after SIGTERM.
+const DRAIN: Duration = Duration::from_secs(10);
+/// How often SQLite's log is folded into the database.
+const CHECKPOINT: Duration = Duration::from_secs(60);
+/// The group that may use the socket, if it exists.
+const GROUP: &str = "pontoon";
+
+/// Runs the daemon until SIGTERM or SIGINT.
+pub fn run(config: Config) -> anyhow::Result<()> {
+    log_to_stderr(config.log_level);
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
+    runtime.block_on(serve(config))
+}
+
+fn log_to_stderr(level: LogLevel) {
+    let filter = match level {
+        LogLevel::Debug => "info,pontoon=debug",
+        LogLevel::Info => "warn,pontoon=info",
+        LogLevel::Warn => "warn",
+        LogLevel::Error => "error",
+    };
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .with_target(false)
+        .init();
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let warnings: Vec<String> = Vec::new();
+    let network_options = resolve_network(&config).await?;
+    let runtime = runtime_kind(&config.runtime)?;
+
+    make_dir(&config.data_root, 0o711)?;
+    make_dir(&config.exec_root, 0o711)?;
+    make_dir(&config.data_root.join("containers"), 0o711)?;
+    make_dir(&config.exec_root.join("containers"), 0o711)?;
+    let _lock = lock(&config.data_root)?;
+    raise_file_limit();
+    // Before anything is changed: a socket that cannot be had ends the start here.
+    let listeners =
+        config.hosts.iter().map(|path| listen(path, config.group.as_deref())).collect::<Result<Vec<_>, _>>()?;
+    write_pidfile(&config.pidfile)?;
+
+    let database = config.data_root.join("pontoon.db");
+    let store = Arc::new(Store::open(&database)?);
+    let images = open_images(&config, store.clone()).await?;
+    let network = match network_options {
+        Some(options) => Some(bring_up_network(&config, options, &store).await?),
+        None => None,
+    };
+    for warning in config.warnings.iter().chain(&warnings) {
+        tracing::warn!("{warning}");
+    }
+    let sockets = config.hosts.clone();
+    let pidfile = config.pidfile.clone();
+    let engine = Engine::new(Parts {
+        id: identity(&store)?,
+        runner: Runner::new(&config.exec_root),
+        config,
+        store,
+        images,
+        runtime,
+        network,
+        warnings,
+    });
+    engine.restore().await.context("cannot take over what the last daemon left")?;
+    announce(&engine, &sockets);
+
+    let stop = CancellationToken::new();
+    let servers: Vec<_> = listeners
+        .into_iter()
+        .map(|listener| tokio::spawn(crate::api::serve(listener, engine.clone(), stop.clone())))
+        .collect();
+    let checkpoints = tokio::spawn(checkpoint(database.clone()));
+    wait_for_the_end().await?;
+    stop.cancel();
+    let drained = tokio::time::timeout(DRAIN, futures_util::future::join_all(servers)).await;
+    if drained.is_err() {
+        tracing::warn!("requests under way were cut off after {} s", DRAIN.as_secs());
+    }
+    checkpoints.abort();
+    if let Err(error) = Store::checkpoint(&database) {
+        tracing::warn!(%error, "the last checkpoint failed; the next daemon makes it");
+    }
+    for path in sockets.iter().chain([&pidfile]) {
+        let _ = std::fs::remove_file(path);
+    }
+    tracing::info!("stopped; containers run on");
+    Ok(())
+}
+
+/// The network options, complete, before anything is created. `None`: no default network.
+async fn resolve_network(config: &Config) -> anyhow::Result<Option<NetworkOptions>> {
+    let (name, bip) = match &config.bridge {
+        BridgeChoice::Disabled => return Ok(None),
+        BridgeChoice::Existing(name) => (name, bridge::standing_address(name).await?),
+        BridgeChoice::Own(name) => match config.bip {
+            Some(bip) => (name, bip),
+            None => (name, choose_subnet(config, name).await?),
+        },
+    };
+    ipam::validate(bip, config.fixed_cidr).context("invalid --fixed-cidr")?;
+    Ok(Some(NetworkOptions {
+        bridge: name.clone(),
+        bip,
+        fixed_cidr: config.fixed_cidr,
+        mtu: config.mtu,
+        icc: config.icc,
+        ip_forward: config.ip_forward,
+        ip_masq: config.ip_masq,
+        default_ip: config.default_ip,
+    }))
+}
+
+/// The subnet of a bridge that stands; else the first of the pools, or of Docker's candidates, that no host route covers.
+async fn choose_subnet(config: &Config, bridge: &str) -> anyhow::Result<ipnetwork::Ipv4Network> {
+    if config.address_pools.is_empty() || bridge::standing_address(bridge).await.is_ok() {
+        return Ok(bridge::choose_bip(bridge).await?);
+    }
+    let routes = bridge::routes().await?;
+    let mut subnets = config.address_pools.iter().flat_map(|pool| pool.subnets());
+    subnets
+        .find(|subnet| !routes.iter().any(|route| route.prefix() > 0 && route.overlaps(*subnet)))
+        .context("every subnet of --default-address-pool is covered by a route of this host: give --bip")
+}
+
+async fn bring_up_network(config: &Config, options: NetworkOptions, store: &Store) -> anyhow::Result<Network> {
+    let bridge = match config.bridge {
+        BridgeChoice::Existing(_) => Bridge::existing(&options).await?,
+        BridgeChoice::Own(_) | BridgeChoice::Disabled => Bridge::ensure(&options).await?,
+    };
+    let mut pool = ipam::Pool::new(options.bip, options.fixed_cidr);
+    pool.resume(store.leases()?.last().copied());
+    let intent = Intent { options: options.clone(), endpoints: Default::default() };
+    Ok(Network { firewall: Firewall::new(&intent), bridge, options, pool: std::sync::Mutex::new(pool) })
+}
+
+async fn open_images(config: &Config, store: Arc<Store>) -> anyhow::Result<Images> {
+    let root = config.data_root.join("images");
+    Ok(tokio::task::spawn_blocking(move || Images::open(&root, store)).await??)
+}
+
+fn runtime_kind(name: &str) -> anyhow::Result<RuntimeKind> {
+    if name == "integrated" {
+        return Ok(RuntimeKind::Integrated);
+    }
+    let path = Path::new(name);
+    let found = match path.is_absolute() {
+        true => path.is_file().then(|| path.to_owned()),
+        false => {
+            let dirs = std::env::var_os("PATH").unwrap_or_default();
+            std::env::split_paths(&dirs).map(|dir| dir.join(name)).find(|candidate| candidate.is_file())
+        }
+    };
+    let command = found.with_context(|| {
+        format!(
+            "invalid --default-runtime: no command {name:?} in PATH; use `integrated`, or install it (apt install runc)"
+        )
+    })?;
+    Ok(RuntimeKind::Command(command))
+}
+
+fn make_dir(path: &Path, mode: u32) -> anyhow::Result<()> {
+    std::fs::create_dir_all(path).with_context(|| format!("cannot make {}", path.display()))?;
+    let permissions = std::fs::Permissions::from_mode(mode);
+    std::fs::set_permissions(path, permissions).with_context(|| format!("cannot set the mode of {}", path.display()))
+}
+
+/// One daemon a data root: a lock that the kernel releases when the process ends, however it ends.
+fn lock(data_root: &Path) -> anyhow::Result<File> {
+    let path = data_root.join("lock");
+    let file = File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(_) => bail!("another pontoon daemon uses {}: stop it, or choose another --data-root", data_root.display()),
+    }
+}
+
+fn write_pidfile(path: &Path) -> anyhow::Result<()> {
+    if let Some(dir) = path.parent() {
+        std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    }
+    std::fs::write(path, std::process::id().to_string()).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// A socket of mode 0660. One that nobody serves any more is replaced.
+fn listen(path: &Path, group: Option<&str>) -> anyhow::Result<UnixListener> {
+    if let Some(dir) = path.parent() {
+        std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    }
+    if path.exists() {
+        if std::os::unix::net::UnixStream::connect(path).is_ok() {
+            bail!("another daemon serves {}: stop it, or choose another --host", path.display());
+        }
+        std::fs::remove_file(path).with_context(|| format!("cannot replace {}", path.display()))?;
+    }
+    // Nobody may connect between the bind and the chmod.
+    let before = nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o177));
+    let bound = UnixListener::bind(path);
+    nix::sys::stat::umask(before);
+    let listener = bound.with_context(|| format!("cannot listen on {}", path.display()))?;
+    if let Some(gid) = socket_group(group)? {
+        nix::unistd::chown(path, None, Some(gid))
+            .with_context(|| format!("cannot give {} its group", path.display()))?;
+    }
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))
+        .with_context(|| format!("cannot set the mode of {}", path.display()))?;
+    Ok(listener)
+}
+
+fn socket_group(asked: Option<&str>) -> anyhow::Result<Option<nix::unistd::Gid>> {
+    let found = nix::unistd::Group::from_name(asked.unwrap_or(GROUP)).context("cannot read the groups")?;
+    match (found, asked) {
+        (Some(group), _) => Ok(Some(group.gid)),
+        (None, None) => Ok(None),
+        (None, Some(name)) => bail!("invalid --group: there is no group {name:?}; make it with `groupadd {name}`"),
+    }
+}
+
+/// Reserved ports and attached clients are descriptors: as many as this process may have.
+fn raise_file_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        // Keeping the old limit is no reason not to run.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+}
+
+/// A stable id of this data root.
+fn identity(store: &Store) -> anyhow::Result<String> {
+    if let Some(id) = store.meta("id")? {
+        return Ok(id);
+    }
+    let id = hex::encode(rand::random::<[u8; 16]>());
+    store.put_meta("id", &id)?;
+    Ok(id)
+}
+
+fn announce(engine: &Engine, sockets: &[PathBuf]) {
+    let info = engine.info();
+    let bridge = engine.network().map_or("none".to_owned(), |n| format!("{} {}", n.bridge, n.bip));
+    let sockets: Vec<_> = sockets.iter().map(|path| format!("unix://{}", path.display())).collect();
+    tracing::info!(%bridge, running = info.running, listening = %sockets.join(" "), "ready");
+}
+
+async fn checkpoint(database: PathBuf) {
+    let mut clock = tokio::time::interval(CHECKPOINT);
+    loop {
+        clock.tick().await;
+        let database = database.clone();
+        match tokio::task::spawn_blocking(move || Store::checkpoint(&database)).await {
+            Ok(Err(error)) => tracing::warn!(%error, "checkpoint failed"),
+            Ok(Ok(())) | Err(_) => {}
+        }
+    }
+}
+
+async fn wait_for_the_end() -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
