@@ -192,45 +192,45 @@ fn networks(method: &Method, segments: &[&str]) -> Option<Route> {
 mod tests {
     use super::*;
 
-    fn at(method: Method, path: &str) -> Result<Route, (u16, String)> {
-        route(&method, path).map(|(_, route)| route).map_err(|e| (e.status.as_u16(), e.message))
+    fn at(method: &Method, path: &str) -> Result<Route, (u16, String)> {
+        route(method, path).map(|(_, route)| route).map_err(|e| (e.status.as_u16(), e.message))
     }
 
     #[test]
     fn paths_with_and_without_version() {
-        assert_eq!(at(Method::GET, "/_ping"), Ok(Route::Ping));
-        assert_eq!(at(Method::HEAD, "/v1.24/_ping"), Ok(Route::Ping));
+        assert_eq!(at(&Method::GET, "/_ping"), Ok(Route::Ping));
+        assert_eq!(at(&Method::HEAD, "/v1.24/_ping"), Ok(Route::Ping));
         assert_eq!(route(&Method::GET, "/v1.41/info"), Ok((Version(1, 41), Route::Info)));
         assert_eq!(route(&Method::GET, "/info"), Ok((NEWEST, Route::Info)));
-        assert_eq!(at(Method::POST, "/v1.50/containers/web/start"), Ok(Route::ContainerStart("web".into())));
-        assert_eq!(at(Method::DELETE, "/containers/web"), Ok(Route::ContainerRemove("web".into())));
-        assert_eq!(at(Method::DELETE, "/containers/web/db"), Ok(Route::ContainerRemove("web/db".into())));
-        assert_eq!(at(Method::POST, "/exec/abc/start"), Ok(Route::ExecStart("abc".into())));
+        assert_eq!(at(&Method::POST, "/v1.50/containers/web/start"), Ok(Route::ContainerStart("web".into())));
+        assert_eq!(at(&Method::DELETE, "/containers/web"), Ok(Route::ContainerRemove("web".into())));
+        assert_eq!(at(&Method::DELETE, "/containers/web/db"), Ok(Route::ContainerRemove("web/db".into())));
+        assert_eq!(at(&Method::POST, "/exec/abc/start"), Ok(Route::ExecStart("abc".into())));
     }
 
     #[test]
     fn image_names_have_slashes() {
         for path in ["/images/localhost:5000/a/b:1/json", "/v1.50/images/localhost%3A5000%2Fa%2Fb%3A1/json"] {
-            assert_eq!(at(Method::GET, path), Ok(Route::ImageInspect("localhost:5000/a/b:1".into())), "{path}");
+            assert_eq!(at(&Method::GET, path), Ok(Route::ImageInspect("localhost:5000/a/b:1".into())), "{path}");
         }
-        assert_eq!(at(Method::DELETE, "/images/a/b"), Ok(Route::ImageRemove("a/b".into())));
-        assert_eq!(at(Method::GET, "/images/json"), Ok(Route::ImageList));
+        assert_eq!(at(&Method::DELETE, "/images/a/b"), Ok(Route::ImageRemove("a/b".into())));
+        assert_eq!(at(&Method::GET, "/images/json"), Ok(Route::ImageList));
     }
 
     #[test]
     fn versions_out_of_range_are_named() {
-        let new = at(Method::GET, "/v1.99/info");
+        let new = at(&Method::GET, "/v1.99/info");
         assert_eq!(new, Err((400, "client version 1.99 is too new. Maximum supported API version is 1.50".into())));
-        let (status, message) = at(Method::GET, "/v1.10/info").expect_err("too old");
+        let (status, message) = at(&Method::GET, "/v1.10/info").expect_err("too old");
         assert!(status == 400 && message.starts_with("client version 1.10 is too old."), "{message}");
     }
 
     #[test]
     fn what_is_not_served_is_named() {
-        assert_eq!(at(Method::POST, "/v1.50/build"), Err((501, "pontoon does not serve POST /build".into())));
-        assert_eq!(at(Method::GET, "/volumes/x"), Err((404, "pontoon does not serve GET /volumes/x".into())));
+        assert_eq!(at(&Method::POST, "/v1.50/build"), Err((501, "pontoon does not serve POST /build".into())));
+        assert_eq!(at(&Method::GET, "/volumes/x"), Err((404, "pontoon does not serve GET /volumes/x".into())));
         for path in ["/containers", "/containers/a/b/c", "/images", "/exec/x", "/", "/v1.50", "/vx.y/info"] {
-            assert_eq!(at(Method::GET, path).map_err(|(status, _)| status), Err(404), "{path}");
+            assert_eq!(at(&Method::GET, path).map_err(|(status, _)| status), Err(404), "{path}");
         }
     }
 }

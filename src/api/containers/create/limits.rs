@@ -55,7 +55,7 @@ fn said(number: Option<i64>) -> Option<i64> {
 
 /// `--memory`, `--cpus`, `--pids-limit` and their like.
 pub(super) fn resources(host: &HostConfig, cpus: usize, warnings: &mut Vec<String>) -> Result<Resources, ApiError> {
-    let (memory, memory_swap, memory_reservation) = memory(host)?;
+    let memory = memory(host)?;
     let (cpu_quota, cpu_period) = cpu(host, cpus)?;
     let shares = said(host.cpu_shares).map(|shares| shares.clamp(2, 262_144));
     if shares != said(host.cpu_shares) {
@@ -70,9 +70,9 @@ pub(super) fn resources(host: &HostConfig, cpus: usize, warnings: &mut Vec<Strin
         return Err(bad("SHM size can not be less than 0"));
     }
     Ok(Resources {
-        memory,
-        memory_swap,
-        memory_reservation,
+        memory: memory.limit,
+        memory_swap: memory.with_swap,
+        memory_reservation: memory.reservation,
         cpu_shares: shares.and_then(|shares| u64::try_from(shares).ok()),
         cpu_quota,
         cpu_period: cpu_period.and_then(|period| u64::try_from(period).ok()),
@@ -84,8 +84,14 @@ pub(super) fn resources(host: &HostConfig, cpus: usize, warnings: &mut Vec<Strin
     })
 }
 
-/// Memory, memory and swap, reservation.
-fn memory(host: &HostConfig) -> Result<(Option<i64>, Option<i64>, Option<i64>), ApiError> {
+/// Bytes.
+struct Memory {
+    limit: Option<i64>,
+    with_swap: Option<i64>,
+    reservation: Option<i64>,
+}
+
+fn memory(host: &HostConfig) -> Result<Memory, ApiError> {
     let (memory, swap) = (said(host.memory), said(host.memory_swap));
     let reservation = said(host.memory_reservation);
     if memory.is_some_and(|memory| memory < MINIMUM_MEMORY) {
@@ -109,7 +115,7 @@ fn memory(host: &HostConfig) -> Result<(Option<i64>, Option<i64>, Option<i64>), 
             return Err(bad("Minimum memory limit can not be less than memory reservation limit, see usage"));
         }
     }
-    Ok((memory, swap, reservation))
+    Ok(Memory { limit: memory, with_swap: swap, reservation })
 }
 
 /// Quota and period, from `--cpus` or as given.

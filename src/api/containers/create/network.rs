@@ -34,10 +34,11 @@ pub(super) fn network(
     let publish = bindings(host)?;
     let exposed = exposed_ports(config)?;
     let text = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
+    let host_text = |value: &Option<String>| text(value).map(|text| hostname(&text)).transpose();
     let spec = NetworkSpec {
         mode,
-        hostname: text(&config.hostname).map(hostname).transpose()?,
-        domainname: text(&config.domainname).map(hostname).transpose()?,
+        hostname: host_text(&config.hostname)?,
+        domainname: host_text(&config.domainname)?,
         mac,
         publish_all: host.publish_all_ports.unwrap_or(false),
         expose: exposed.iter().copied().chain(publish.iter().map(|binding| binding.container)).collect(),
@@ -199,7 +200,7 @@ fn address(text: &str) -> Result<IpAddr, ApiError> {
     text.trim().parse().map_err(|_| bad(format!("{text} is not an ip address")))
 }
 
-fn hostname(text: String) -> Result<String, ApiError> {
+fn hostname(text: &str) -> Result<String, ApiError> {
     let parsed: Hostname = text.parse().map_err(|error| bad(format!("{error}")))?;
     Ok(parsed.as_str().to_owned())
 }
@@ -209,7 +210,7 @@ fn search_domain(text: &str) -> Result<String, ApiError> {
     if text == "." {
         return Ok(text.to_owned());
     }
-    hostname(text.to_owned()).map_err(|_| bad(format!("{text:?} is not a valid domain")))
+    hostname(text).map_err(|_| bad(format!("{text:?} is not a valid domain")))
 }
 
 /// Text that stands between blanks in a line of a file.
@@ -224,7 +225,7 @@ fn word(what: &str, text: &str) -> Result<String, ApiError> {
 fn extra_host(text: &str) -> Result<(String, String), ApiError> {
     let split = text.split_once('=').or_else(|| text.split_once(':'));
     let (name, address) = split.ok_or_else(|| bad(format!("bad format for add-host: {text:?}")))?;
-    let name = hostname(name.to_owned()).map_err(|_| bad(format!("bad format for add-host: {text:?}")))?;
+    let name = hostname(name).map_err(|_| bad(format!("bad format for add-host: {text:?}")))?;
     if address == "host-gateway" {
         return Ok((name, address.to_owned()));
     }
@@ -240,6 +241,6 @@ fn link(text: &str) -> Result<(String, String), ApiError> {
     let target = target.trim_start_matches('/');
     let alias = alias.rsplit('/').next().unwrap_or_default();
     let target = word("link", target).map_err(|_| invalid())?;
-    let alias = hostname(alias.to_owned()).map_err(|_| invalid())?;
+    let alias = hostname(alias).map_err(|_| invalid())?;
     Ok((target, alias))
 }
