@@ -18,9 +18,10 @@ use crate::bridge::{self, Bridge, ipam};
 use crate::config::{BridgeChoice, Config, LogLevel};
 use crate::containers::Engine;
 use crate::containers::engine::{Network, Parts};
+use crate::containers::restore;
 use crate::firewall::Firewall;
 use crate::images::Images;
-use crate::model::{Intent, NetworkOptions};
+use crate::model::NetworkOptions;
 use crate::runner::Runner;
 use crate::runner::launch::RuntimeKind;
 use crate::store::Store;
@@ -154,15 +155,18 @@ async fn choose_subnet(config: &Config, bridge: &str) -> anyhow::Result<ipnetwor
         .context("every subnet of --default-address-pool is covered by a route of this host: give --bip")
 }
 
+/// The firewall first: the bridge is safe only behind it.
 async fn bring_up_network(config: &Config, options: NetworkOptions, store: &Store) -> anyhow::Result<Network> {
+    let intent = restore::stored_intent(store, &options)?;
+    let firewall = Firewall::new(&intent);
+    firewall.reconcile(&intent).await?;
     let bridge = match config.bridge {
         BridgeChoice::Existing(_) => Bridge::existing(&options).await?,
         BridgeChoice::Own(_) | BridgeChoice::Disabled => Bridge::ensure(&options).await?,
     };
     let mut pool = ipam::Pool::new(options.bip, options.fixed_cidr);
     pool.resume(store.leases()?.last().copied());
-    let intent = Intent { options: options.clone(), endpoints: Default::default() };
-    Ok(Network { firewall: Firewall::new(&intent), bridge, options, pool: std::sync::Mutex::new(pool) })
+    Ok(Network { firewall, bridge, options, pool: std::sync::Mutex::new(pool) })
 }
 
 async fn open_images(config: &Config, store: Arc<Store>) -> anyhow::Result<Images> {

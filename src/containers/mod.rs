@@ -19,7 +19,7 @@ pub mod ports;
 pub mod record;
 mod registry;
 mod remove;
-mod restore;
+pub mod restore;
 pub mod signal;
 mod start;
 mod top;

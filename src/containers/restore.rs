@@ -3,7 +3,7 @@
 //! There is no second path that "restores": the intent follows from the containers that still run, and is applied like
 //! any other.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::RemoveOptions;
@@ -13,9 +13,24 @@ use super::error::EngineError;
 use super::exit::pidfd;
 use super::record::{Container, Status};
 use super::start::log_error;
-use crate::model::{Endpoint, Intent, RestartPolicy};
+use crate::model::{Endpoint, Intent, NetworkOptions, RestartPolicy};
 use crate::netns::NetNs;
 use crate::runner::{Exit, Found, Shim};
+use crate::store::Store;
+
+/// The intent as the store has it: what must be in force before the bridge carries a packet.
+pub fn stored_intent(store: &Store, options: &NetworkOptions) -> Result<Intent, EngineError> {
+    let mut endpoints = BTreeMap::new();
+    for row in store.containers()? {
+        let container: Container = serde_json::from_str(&row.body).map_err(EngineError::internal)?;
+        if container.state.status.is_running()
+            && let Some(endpoint) = endpoint(&container)
+        {
+            endpoints.insert(container.id, endpoint);
+        }
+    }
+    Ok(Intent { options: options.clone(), endpoints })
+}
 
 /// Exit code of a container that went down with its machine, as Docker shows it.
 const LOST: i32 = 255;
@@ -40,7 +55,7 @@ impl Engine {
                 }
             }
         }
-        self.reconcile().await?;
+        self.settle_ports().await?;
         for (cell, exit) in ended {
             let _operation = cell.operation.lock().await;
             self.remember_sandbox(&cell);
@@ -53,7 +68,9 @@ impl Engine {
     /// What a container that ended meanwhile still holds, to be let go of like any other's.
     fn remember_sandbox(&self, cell: &Cell) {
         let container = cell.snapshot();
-        cell.live().netns = self.own_netns(&container);
+        let mut live = cell.live();
+        live.netns = self.own_netns(&container);
+        live.endpoint = endpoint(&container);
     }
 
     fn own_netns(&self, container: &Container) -> Option<NetNs> {
@@ -76,15 +93,13 @@ impl Engine {
         Ok(())
     }
 
-    /// The network that the running containers need, and nothing else of ours.
-    async fn reconcile(&self) -> Result<(), EngineError> {
+    /// Ports of running containers are up, and there are no others of ours. (The firewall has held the intent since
+    /// before the bridge was touched; containers that have ended since are dismissed like any others.)
+    async fn settle_ports(&self) -> Result<(), EngineError> {
         let Some(network) = self.default_network() else { return Ok(()) };
-        let running = self.registry().all();
-        let endpoints =
-            running.iter().filter_map(|cell| Some((cell.id.clone(), cell.live().endpoint.clone()?))).collect();
-        let intent = Intent { options: network.options.clone(), endpoints };
-        network.firewall.reconcile(&intent).await?;
-        let keep: BTreeSet<String> = intent.endpoints.values().map(|endpoint| endpoint.port.clone()).collect();
+        let cells = self.registry().all();
+        let keep: BTreeSet<String> =
+            cells.iter().filter_map(|cell| Some(cell.live().endpoint.as_ref()?.port.clone())).collect();
         for port in &keep {
             network.bridge.open_port(port).await?;
         }
