@@ -4,6 +4,19 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests type commands, as people do")]
 
+#[allow(unreachable_pub, reason = "a module that wants to be read, not a crate")]
 mod harness;
 
 mod archetypes;
+mod bridge_options;
+mod exec;
+mod failures;
+mod images;
+mod limits_and_security;
+mod logs;
+mod ps_inspect;
+mod publish;
+mod run_cli;
+mod runtimes;
+mod stage;
+mod survival;

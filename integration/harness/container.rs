@@ -32,6 +32,11 @@ impl<'h> Run<'h> {
         self.flags(&["--name", name])
     }
 
+    /// `--hostname`.
+    pub fn hostname(self, name: &str) -> Self {
+        self.flags(&["--hostname", name])
+    }
+
     /// `--publish`.
     pub fn publish(self, ports: &str) -> Self {
         self.flags(&["--publish", ports])

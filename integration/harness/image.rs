@@ -11,8 +11,7 @@ use tar::{Builder, EntryType, Header};
 use super::Outcome;
 
 /// Answers every request with the container's hostname and who asked.
-const WHOAMI: &str =
-    "#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\n'\necho \"$(hostname) asked by $REMOTE_ADDR\"\n";
+const WHOAMI: &str = "#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\n'\nwho=${REMOTE_ADDR#[[]::ffff:}\necho \"$(hostname) asked by ${who%]}\"\n";
 
 /// A tar that is built entry by entry: nothing need be valid.
 pub struct RootFs(Builder<Vec<u8>>);

@@ -1,11 +1,14 @@
 //! Clients of containers: the neighbour on the LAN, or the host itself.
 
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::Outcome;
 use super::host::Host;
 use super::namespaces::Place;
-use super::wait::eventually;
+use super::wait::{eventually, until};
+
+static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// Somebody who sends packets from `place`.
 #[derive(Clone, Copy)]
@@ -46,6 +49,23 @@ impl<'h> Lan<'h> {
         self.sh(&format!("busybox ping -c 1 -W 1 {address}")).code == 0
     }
 
+    /// A program that stays until the answer is dropped.
+    pub fn background(&self, words: &[&str]) -> Background<'h> {
+        let note = format!("/run/background-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let child = self
+            .command("bash")
+            .args(["-c", "echo $$ >$0.new && mv $0.new $0 && exec \"$@\"", &note])
+            .args(words)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("nsenter (util-linux) runs");
+        let path = self.host.path(&note);
+        until("the program has started", || path.exists());
+        let pid = std::fs::read_to_string(path).expect("it was written").trim().to_owned();
+        Background { host: self.host, pid, child }
+    }
+
     fn fetch(&self, url: &str) -> Outcome {
         Outcome::of(
             self.command("curl").args(["--silent", "--show-error", "--fail", "--noproxy", "*", "--max-time", "2", url]),
@@ -55,5 +75,28 @@ impl<'h> Lan<'h> {
 
     fn command(&self, program: &str) -> Command {
         self.host.namespaces.command(self.place, 30, program)
+    }
+}
+
+/// A program that runs beside the test.
+pub struct Background<'h> {
+    host: &'h Host,
+    pid: String,
+    child: Child,
+}
+
+impl Background<'_> {
+    /// Waits for its end: whether it succeeded.
+    pub fn succeeds(mut self) -> bool {
+        self.child.wait().is_ok_and(|status| status.success())
+    }
+}
+
+impl Drop for Background<'_> {
+    fn drop(&mut self) {
+        if self.child.try_wait().is_ok_and(|status| status.is_none()) {
+            self.host.sh(&format!("kill -9 {}", self.pid));
+            let _ = self.child.wait();
+        }
     }
 }

@@ -15,6 +15,8 @@ pub struct Terminal {
     master: File,
     child: Child,
     screen: Arc<Mutex<Vec<u8>>>,
+    /// How much of the screen [`Terminal::shows`] has found already.
+    read: usize,
 }
 
 impl Terminal {
@@ -45,7 +47,7 @@ impl Terminal {
                 shown.lock().expect("not poisoned").extend_from_slice(&some[..count]);
             }
         });
-        Self { master, child, screen }
+        Self { master, child, screen, read: 0 }
     }
 
     /// Types.
@@ -53,16 +55,17 @@ impl Terminal {
         self.master.write_all(keys.as_bytes()).expect("a terminal takes keys");
     }
 
-    /// Waits until the screen has shown `text`.
+    /// Waits until the screen shows `text`, after what was waited for before.
     #[track_caller]
-    pub fn shows(&self, text: &str) {
+    pub fn shows(&mut self, text: &str) {
         let begin = std::time::Instant::now();
-        while !self.screen().contains(text) {
-            assert!(
-                begin.elapsed() < super::wait::DEADLINE,
-                "the terminal never showed {text:?}, but:\n{}",
-                self.screen()
-            );
+        loop {
+            let screen = self.screen();
+            if let Some(at) = screen.get(self.read..).and_then(|rest| rest.find(text)) {
+                self.read += at + text.len();
+                return;
+            }
+            assert!(begin.elapsed() < super::wait::DEADLINE, "the terminal never showed {text:?}, but:\n{screen}");
             super::wait::pause();
         }
     }

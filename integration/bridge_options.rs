@@ -1,0 +1,213 @@
+//! The bridge as its options say; and options that cannot be.
+
+use crate::harness::{Host, Outcome};
+
+#[test]
+fn bip_fixed_cidr_and_mtu_show_inside() {
+    let host = Host::with(&["--bip", "192.168.0.128/25", "--fixed-cidr", "192.168.0.192/26", "--mtu", "1200"]);
+    for _ in 0..2 {
+        let container = host.run("busybox").cmd(&["sleep", "1000"]).start();
+        let address: std::net::Ipv4Addr = container.address().parse().unwrap();
+        assert!(address.octets()[..3] == [192, 168, 0] && address.octets()[3] >= 192, "{address}");
+        let inside = container.sh("ip -o -4 addr show eth0; cat /sys/class/net/eth0/mtu; ip route").ok();
+        assert!(inside.contains(&format!("{address}/25")), "{inside}");
+        assert!(inside.contains("\n1200\n"), "{inside}");
+        let gateway = container.inspect("{{.NetworkSettings.Networks.bridge.Gateway}}");
+        assert!(inside.contains(&format!("default via {gateway} ")), "{inside}");
+        container.exec(&["ping", "-c1", "-W2", &gateway]).ok();
+        container.exec(&["ping", "-c1", "-W2", "192.0.2.2"]).ok();
+        // The path's MTU holds: what is larger does not fit.
+        container.exec(&["ping", "-c1", "-W2", "-s", "1172", &gateway]).ok();
+    }
+    let bridge = host.sh("ip -o -4 addr show type bridge; cat /sys/class/net/pontoon0/mtu").ok();
+    assert!(bridge.contains("192.168.0.128/25") && bridge.ends_with("1200"), "{bridge}");
+    assert!(
+        host.sh("ip -o link show type veth")
+            .ok()
+            .lines()
+            .filter(|it| it.contains("pontoon0"))
+            .all(|it| it.contains("mtu 1200"))
+    );
+}
+
+#[test]
+fn addresses_come_back_only_when_all_were_used() {
+    let host = Host::with(&["--bip", "10.9.0.1/24", "--fixed-cidr", "10.9.0.8/29"]);
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        let container = host.run("busybox").cmd(&["sleep", "1000"]).start();
+        seen.push(container.address());
+        container.verb(&["rm", "--force"]).ok();
+    }
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen.len(), 3, "a released address was used again while others were free: {seen:?}");
+}
+
+#[test]
+fn an_exhausted_subnet_says_so_and_recovers() {
+    let host = Host::with(&["--bip", "10.9.0.1/30"]);
+    let only = host.run("busybox").cmd(&["sleep", "1000"]).start();
+    assert_eq!(only.address(), "10.9.0.2");
+    let before = host.traces();
+    let next = host.run("busybox").flags(&["--rm"]).cmd(&["true"]).attempt();
+    next.complains("no available IPv4 addresses").ends_with(125);
+    host.assert_as(&before);
+    only.verb(&["rm", "--force"]).ok();
+    host.run("busybox").sh("ip -o -4 addr show eth0").once().ok();
+}
+
+#[test]
+fn a_bridge_that_exists_is_used_as_it_is() {
+    let mut host = Host::bare();
+    host.sh("ip link add br7 type bridge && ip address add 10.7.0.1/24 dev br7 && ip link set br7 up").ok();
+    host.start_daemon(&["--bridge", "br7"]);
+    let container = host.run("busybox").publish("8080:80").serving().start();
+    assert!(container.address().starts_with("10.7.0."), "{}", container.address());
+    assert!(host.sh("ip -o link show master br7").ok().contains("veth"));
+    assert_eq!(host.lan().get("http://192.0.2.1:8080/"), "hello");
+    host.sh("! ip link show pontoon0").ok();
+}
+
+#[test]
+fn our_bridge_is_adopted_if_it_stands_already() {
+    let host = Host::new();
+    let container = host.run("busybox").publish("8080:80").serving().start();
+    let link = host.sh("ip -o link show pontoon0 | cut -d: -f1").ok();
+    host.stop_daemon();
+    assert_eq!(host.lan().get("http://192.0.2.1:8080/"), "hello", "while no daemon runs");
+    host.restart_daemon();
+    assert_eq!(host.sh("ip -o link show pontoon0 | cut -d: -f1").ok(), link);
+    assert_eq!(host.lan().get("http://192.0.2.1:8080/"), "hello");
+    container.exec(&["ping", "-c1", "-W2", "172.17.0.1"]).ok();
+}
+
+#[test]
+fn the_default_subnet_avoids_the_hosts_routes() {
+    let mut host = Host::bare();
+    host.sh("ip route add 172.17.0.0/16 via 192.0.2.2 && ip route add 172.18.5.0/24 via 192.0.2.2").ok();
+    host.start_daemon(&[]);
+    let address = host.run("busybox").cmd(&["sleep", "1000"]).start().address();
+    assert!(address.starts_with("172.19."), "{address}");
+}
+
+#[test]
+fn two_daemons_side_by_side() {
+    let mut host = Host::new();
+    host.sh("ip link add br7 type bridge && ip address add 10.7.0.1/24 dev br7 && ip link set br7 up").ok();
+    host.start_second_daemon(&["--bridge", "br7"]);
+
+    let first = host.run("busybox").name("web").hostname("first").publish("8080:80").serving().start();
+    let words =
+        ["run", "-d", "--name", "web", "--hostname", "second", "-p", "8081:80", "busybox", "httpd", "-f", "-h", "/www"];
+    let second = host.docker_second(&words).ok();
+    assert_eq!(host.lan().get("http://192.0.2.1:8080/cgi-bin/whoami"), "first asked by 192.0.2.2");
+    assert_eq!(host.lan().get("http://192.0.2.1:8081/cgi-bin/whoami"), "second asked by 192.0.2.2");
+    // Each knows its own only.
+    assert_eq!(host.docker(&["ps", "-aq", "--no-trunc"]).ok(), first.id);
+    assert_eq!(host.docker_second(&["ps", "-aq", "--no-trunc"]).ok(), second);
+    // Ports are the host's: who comes second is told.
+    let taken = ["run", "-d", "--rm", "-p", "8080:80", "busybox", "true"];
+    assert!(host.docker_second(&taken).fails(125).contains("8080"));
+    // The end of one is none of the other's business.
+    host.stop_daemon();
+    assert_eq!(host.lan().get("http://192.0.2.1:8081/"), "hello");
+    host.restart_daemon();
+    assert_eq!(host.lan().get("http://192.0.2.1:8080/"), "hello");
+}
+
+#[test]
+fn without_a_bridge_other_archetypes_work() {
+    let host = Host::with(&["--bridge", "none"]);
+    host.sh("! ip link show pontoon0").ok();
+    host.run("busybox").net("none").cmd(&["true"]).once().ok();
+    host.run("busybox").net("host").cmd(&["true"]).once().ok();
+    host.run("busybox").net("bridge").cmd(&["true"]).once().ends_with(125);
+}
+
+/// One line on stderr that names the option, exit code 1.
+#[track_caller]
+fn refused(outcome: &Outcome, words: &[&str]) {
+    let line = outcome.fails(1);
+    assert_eq!(line.lines().count(), 1, "one line: {outcome}");
+    for word in words {
+        assert!(line.contains(word), "should name {word:?}: {outcome}");
+    }
+}
+
+#[test]
+fn options_that_cannot_be_are_refused_before_anything_is_made() {
+    let host = Host::bare();
+    let links = host.sh("ip -o link; nft list ruleset; ls /run").ok();
+    let file = |name: &str, text: &str| {
+        let path = host.dir().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let unknown = file("unknown.json", r#"{"bip": "10.9.0.1/24", "no-such-key": 1}"#);
+    let conflict = file("conflict.json", r#"{"mtu": 1300}"#);
+    let broken = file("broken.json", r#"{"mtu": 1300"#);
+    let wrong = file("wrong.json", r#"{"mtu": "large"}"#);
+
+    for (flags, words) in [
+        (
+            ["--bridge", "br7", "--bip", "10.9.0.1/24"].as_slice(),
+            ["You specified -b & --bip, mutually exclusive options. Please specify only one"].as_slice(),
+        ),
+        (&["--bip", "10.9.0.1"], &["bip", "10.9.0.1"]),
+        (&["--bip", "10.9.0.300/24"], &["bip", "10.9.0.300/24"]),
+        (&["--bip", "10.9.0.1/24", "--fixed-cidr", "10.8.0.0/25"], &["fixed-cidr", "10.8.0.0/25"]),
+        (&["--mtu", "20"], &["mtu", "20"]),
+        (&["--mtu", "many"], &["mtu", "many"]),
+        (&["--ip", "here"], &["--ip", "here"]),
+        (&["--dns", "not-an-address"], &["dns", "not-an-address"]),
+        (&["--log-level", "loud"], &["log-level", "loud"]),
+        (&["--icc=perhaps"], &["icc", "perhaps"]),
+        (&["--no-such-option"], &["--no-such-option"]),
+        (&["--bridge", "br-that-is-not-there"], &["br-that-is-not-there"]),
+        (&["--config-file", &unknown], &["no-such-key"]),
+        (&["--config-file", &conflict, "--mtu", "1400"], &["mtu", "1300", "1400"]),
+        (&["--config-file", &broken], &["broken.json"]),
+        (&["--config-file", &wrong], &["mtu"]),
+        (&["--config-file", "/no/such/file.json"], &["/no/such/file.json"]),
+        (&["--host", "tcp://0.0.0.0:2375"], &["tcp://0.0.0.0:2375"]),
+    ] {
+        refused(&host.refused_daemon(flags), words);
+        assert_eq!(host.sh("ip -o link; nft list ruleset; ls /run").ok(), links, "{flags:?}");
+    }
+}
+
+#[test]
+fn the_file_says_what_flags_can_say() {
+    let mut host = Host::bare();
+    let path = host.dir().join("daemon.json");
+    std::fs::write(&path, r#"{"bip": "10.9.0.1/24", "mtu": 1300, "dns": ["192.0.2.2"], "icc": true}"#).unwrap();
+    host.start_daemon(&["--config-file", &path.display().to_string()]);
+    let text = host.run("busybox").sh("cat /sys/class/net/eth0/mtu; ip route; cat /etc/resolv.conf").once().ok();
+    assert!(text.contains("1300") && text.contains("via 10.9.0.1") && text.contains("nameserver 192.0.2.2"), "{text}");
+}
+
+#[test]
+fn a_second_daemon_on_the_same_roots_is_refused() {
+    let host = Host::new();
+    let again = Outcome::of(&mut host.daemon().command(&host.namespaces), b"");
+    assert_eq!(again.code, 1, "{again}");
+    host.run("busybox").cmd(&["true"]).once().ok();
+}
+
+#[test]
+fn check_says_what_the_machine_has() {
+    let host = Host::bare();
+    let report = host.sh(&format!("{} check", crate::harness::pontoon_binary().display()));
+    let text = report.ok();
+    for word in ["nft", "overlay", "cgroup", "bridge"] {
+        assert!(text.to_lowercase().contains(word), "nothing about {word}: {report}");
+    }
+    // Without nft the daemon could not run.
+    let without = host.sh(&format!(
+        "mount --bind /dev/null /usr/sbin/nft; {} check; code=$?; umount /usr/sbin/nft; exit $code",
+        crate::harness::pontoon_binary().display()
+    ));
+    assert_eq!(without.code, 1, "{without}");
+    assert!(without.stdout.contains("nft"), "{without}");
+}

@@ -1,0 +1,74 @@
+//! Starts that fail leave nothing behind.
+
+use crate::harness::{Cli, Host};
+
+#[test]
+fn ten_failed_starts_leave_no_trace() {
+    let host = Host::with(&["--bip", "10.9.0.1/29"]);
+    let _holder = host.run("busybox").name("holder").publish("8000:80").serving().start();
+    let _server = host.itself().background(&["busybox", "httpd", "-f", "-p", "8001", "-h", "/run"]);
+    host.itself().sh("until (</dev/tcp/127.0.0.1/8001) 2>/dev/null; do :; done").ok();
+    let before = host.traces();
+    for cli in Cli::BOTH {
+        let attempts: [(&str, &[&str], &[&str], i32); 10] = [
+            ("a command that is not there", &[], &["no-such-program"], 127),
+            ("a command that cannot be run", &[], &["/etc/passwd"], 126),
+            ("a published port, then a bad command", &["-p", "9000:80"], &["no-such-program"], 127),
+            ("a port of another container", &["-p", "9001:80", "-p", "8000:80"], &["true"], 125),
+            ("a port of another program", &["-p", "9002:80", "-p", "8001:80"], &["true"], 125),
+            ("a user that is not there", &["--user", "nobody-here"], &["true"], 125),
+            ("a bind mount of nothing", &["--mount", "type=bind,source=/no/such/dir,target=/x"], &["true"], 125),
+            ("too little memory", &["--memory", "1"], &["true"], 125),
+            ("a network namespace of nobody", &["--network", "container:nobody"], &["true"], 125),
+            ("a working directory under a file", &["--workdir", "/etc/passwd/x"], &["true"], 125),
+        ];
+        for (what, flags, cmd, code) in attempts {
+            let outcome = host.run("busybox").by(cli).name("doomed").flags(flags).cmd(cmd).attempt();
+            let accepted = [code, 125, 126, 127];
+            assert!(accepted[..if code == 125 { 4 } else { 1 }].contains(&outcome.code), "{what}: {outcome}");
+            assert!(!outcome.stderr.trim().is_empty(), "{what}: says nothing: {outcome}");
+            // Either it could not be created, or it stays created, with nothing else.
+            let status = host.docker(&["ps", "-a", "--filter", "name=doomed", "--format", "{{.State}}"]).ok();
+            assert!(status.is_empty() || status == "created", "{what}: {status}");
+            host.docker(&["rm", "--force", "doomed"]);
+            host.assert_as(&before);
+        }
+        host.run("no-such-image").by(cli).cmd(&["true"]).attempt().ends_with(125);
+        host.assert_as(&before);
+    }
+}
+
+#[test]
+fn an_exhausted_subnet_fails_cleanly_again_and_again() {
+    let host = Host::with(&["--bip", "10.9.0.1/30"]);
+    let _only = host.run("busybox").cmd(&["sleep", "1000"]).start();
+    let before = host.traces();
+    for _ in 0..3 {
+        host.run("busybox").name("late").publish("9000:80").serving().attempt().ends_with(125);
+        host.assert_as(&before);
+        host.docker(&["rm", "late"]).ok();
+    }
+}
+
+#[test]
+fn a_container_that_failed_can_be_started_when_the_cause_is_gone() {
+    let host = Host::new();
+    let first = host.run("busybox").publish("8000:80").serving().start();
+    host.run("busybox").name("second").publish("8000:80").serving().attempt().ends_with(125);
+    first.verb(&["rm", "--force"]).ok();
+    host.docker(&["start", "second"]).ok();
+    assert_eq!(host.lan().get("http://192.0.2.1:8000/"), "hello");
+}
+
+#[test]
+fn foreground_runs_with_rm_leave_nothing_even_when_they_fail() {
+    let host = Host::new();
+    let before = host.traces();
+    for cli in Cli::BOTH {
+        for cmd in ["no-such-program", "/etc/passwd", "true", "false"] {
+            host.run("busybox").by(cli).publish("9000:80").cmd(&[cmd]).once();
+        }
+        assert_eq!(host.docker(&["ps", "-aq"]).ok(), "", "{cli:?}");
+        host.assert_as(&before);
+    }
+}

@@ -1,0 +1,117 @@
+//! The daemon may die at any moment; containers do not notice.
+
+use crate::harness::{Cli, Host, until};
+
+#[test]
+fn killing_the_daemon_loses_no_container_no_line_and_no_exit_code() {
+    let host = Host::new();
+    let web = host.run("busybox").name("web").publish("8080:80").serving().start();
+    let talker = "i=0; while [ ! -e /stop ]; do echo line $i; i=$((i+1)); sleep 0.01; done; echo last $i; exit 17";
+    let counter = host.run("busybox").name("counter").sh(talker).start();
+    let lasting = host.run("busybox").name("lasting").sh(&talker.replace("exit 17", "exit 18")).start();
+    counter.says("line 3");
+    let root = host.path(&format!("/proc/{}/root", counter.pid()));
+
+    host.kill_daemon();
+    assert_eq!(host.lan().get("http://192.0.2.1:8080/"), "hello", "while no daemon runs");
+    // It ends while nobody looks.
+    std::fs::write(root.join("stop"), "").unwrap();
+    until("the container has ended", || !root.exists());
+    host.restart_daemon();
+
+    assert_eq!(counter.inspect("{{.State.Status}} {{.State.ExitCode}}"), "exited 17");
+    assert_eq!(counter.wait(), 17);
+    whole(&counter.logs().ok());
+    assert_eq!(host.docker(&["ps", "--format", "{{.Names}}"]).ok(), "lasting\nweb");
+    assert_eq!(host.lan().get("http://192.0.2.1:8080/"), "hello");
+
+    // What lives on is controlled as before.
+    web.exec(&["true"]).ok();
+    lasting.sh("touch /stop").ok();
+    assert_eq!(lasting.wait(), 18);
+    whole(&lasting.logs().ok());
+    web.verb(&["stop", "--time", "0"]).ok();
+    assert_eq!(web.inspect("{{.State.Status}}"), "exited");
+    host.lan().cannot_get("http://192.0.2.1:8080/");
+    web.verb(&["start"]).ok();
+    assert_eq!(host.lan().get("http://192.0.2.1:8080/"), "hello");
+}
+
+/// `line 0`, `line 1`, … and `last n`, with no gap.
+#[track_caller]
+fn whole(log: &str) {
+    let lines: Vec<_> = log.lines().collect();
+    let (last, lines) = lines.split_last().expect("it wrote something");
+    for (at, line) in lines.iter().enumerate() {
+        assert_eq!(*line, format!("line {at}"));
+    }
+    assert_eq!(*last, format!("last {}", lines.len()));
+}
+
+#[test]
+fn a_stopped_daemon_leaves_containers_alone() {
+    let host = Host::new();
+    let container = host.run("busybox").sh("trap 'exit 3' TERM; while :; do sleep 0.1; done").start();
+    let pid = container.pid();
+    host.stop_daemon();
+    host.sh(&format!("kill -0 {pid}")).ok();
+    host.restart_daemon();
+    assert_eq!(container.pid(), pid);
+    container.verb(&["stop"]).ok();
+    assert_eq!(container.inspect("{{.State.ExitCode}}"), "3");
+}
+
+#[test]
+fn rm_and_names_and_leases_survive() {
+    let host = Host::new();
+    let kept = host.run("busybox").name("kept").cmd(&["sleep", "1000"]).start();
+    let gone = host.run("busybox").flags(&["--rm"]).sh("while [ ! -e /stop ]; do sleep 0.05; done").start();
+    let (address, root) = (kept.address(), host.path(&format!("/proc/{}/root", gone.pid())));
+    host.kill_daemon();
+    std::fs::write(root.join("stop"), "").unwrap();
+    until("the container has ended", || !root.exists());
+    host.restart_daemon();
+    until("--rm is remembered", || host.docker(&["ps", "-aq", "--no-trunc"]).ok() == kept.id);
+    assert_eq!(kept.address(), address);
+    assert_ne!(host.run("busybox").cmd(&["sleep", "1000"]).start().address(), address);
+    host.run("busybox").name("kept").cmd(&["true"]).attempt().complains("is already in use").ends_with(125);
+}
+
+#[test]
+fn a_killed_daemon_in_the_middle_of_many_starts_leaves_a_clean_host() {
+    let host = Host::new();
+    let before = host.traces();
+    let mut runs: Vec<_> = (0..6)
+        .map(|at| {
+            let port = format!("{}:80", 8000 + at);
+            let mut run = host.daemon().client(
+                &host.namespaces,
+                Cli::Docker,
+                &["run", "-d", "-p", &port, "busybox", "sleep", "1000"],
+            );
+            run.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap()
+        })
+        .collect();
+    until("some have started", || !host.docker(&["ps", "-q"]).ok().is_empty());
+    host.kill_daemon();
+    for run in &mut runs {
+        run.wait().unwrap();
+    }
+    host.restart_daemon();
+    for id in host.docker(&["ps", "-aq"]).ok().lines() {
+        host.docker(&["rm", "--force", id]).ok();
+    }
+    host.assert_as(&before);
+    host.run("busybox").publish("8000:80").cmd(&["true"]).once().ok();
+}
+
+#[test]
+fn a_killed_shim_takes_its_container_with_it() {
+    let host = Host::new();
+    let container = host.run("busybox").cmd(&["sleep", "1000"]).start();
+    let shim = host.sh(&format!("ps -o ppid= -p {}", container.pid())).ok();
+    host.sh(&format!("kill -9 {}", shim.trim())).ok();
+    container.becomes("{{.State.Status}} {{.State.ExitCode}}", "exited 137");
+    container.verb(&["start"]).ok();
+    container.exec(&["true"]).ok();
+}
