@@ -15,6 +15,9 @@ use rustix::io::Errno;
 
 use super::tree;
 
+/// Where a path goes through a file.
+pub(super) const NO_DIRECTORY: &str = "its path goes through something that is no directory";
+
 /// Why a path was not opened.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Denied {
@@ -29,7 +32,7 @@ impl From<Errno> for Denied {
         match errno {
             Errno::XDEV => Self::Refused("its path leaves the root through a symbolic link"),
             Errno::LOOP => Self::Refused("its path goes through a loop of symbolic links"),
-            Errno::NOTDIR => Self::Refused("its path goes through something that is no directory"),
+            Errno::NOTDIR => Self::Refused(NO_DIRECTORY),
             Errno::NAMETOOLONG => Self::Refused("its path is too long"),
             other => Self::System(other),
         }
@@ -141,7 +144,7 @@ pub(super) enum Found {
 }
 
 /// Makes a directory that was not there, and opens it.
-fn make_directory(parent: &OwnedFd, name: &OsStr) -> Result<OwnedFd, Denied> {
+pub(super) fn make_directory(parent: &OwnedFd, name: &OsStr) -> Result<OwnedFd, Denied> {
     match mkdirat(parent, name, Mode::from_raw_mode(0o755)) {
         Ok(()) => {}
         Err(Errno::EXIST) => return Err(Denied::Refused("its path goes through a symbolic link to nothing")),

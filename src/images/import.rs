@@ -37,33 +37,43 @@ impl Images {
         let unpacked = unpack(tar, &layer, &budget)?;
         document.rootfs.diff_ids = vec![unpacked.diff_id.clone()];
         let lease = self.storage.adopt(&layer, Blob::Layer(unpacked.diff_id), unpacked.size)?;
-        let json =
+        let config =
             serde_json::to_vec(&document).map_err(|e| ImageError::Archive(format!("image configuration: {e}")))?;
-        let references: Vec<_> = options.reference.iter().map(ToString::to_string).collect();
-        self.publish(&workspace, &json, &document, &[lease], &references)
+        let references = options.reference.iter().map(ToString::to_string).collect();
+        let images = self.publish(&workspace, vec![Ready { config, document, layers: vec![lease], references }])?;
+        Ok(images.into_iter().next().expect("one image was published"))
     }
 
-    /// Makes an image of complete layers visible: on the disk for good first, then in the catalogue.
-    pub(super) fn publish(
-        &self,
-        workspace: &Workspace,
-        json: &[u8],
-        document: &Document,
-        layers: &[Lease],
-        references: &[String],
-    ) -> Result<Image, ImageError> {
-        let id = Digest::from_sha256(Sha256::digest(json).into());
-        let sizes: Vec<u64> = layers.iter().map(|lease| lease.size).collect();
-        let mut image = document.image(id.clone(), &sizes)?;
-        let made = workspace.path().join("config");
-        std::fs::write(&made, json).map_err(io("write", &made))?;
-        let config = self.storage.adopt(&made, Blob::Config(id), 0)?;
+    /// Makes images of complete layers visible: on the disk for good first, then in the catalogue.
+    pub(super) fn publish(&self, workspace: &Workspace, ready: Vec<Ready>) -> Result<Vec<Image>, ImageError> {
+        let mut images = Vec::new();
+        let mut leases = Vec::new();
+        for Ready { config, document, layers, references } in ready {
+            let id = Digest::from_sha256(Sha256::digest(&config).into());
+            let sizes: Vec<u64> = layers.iter().map(|lease| lease.size).collect();
+            let image = Image { references, ..document.image(id.clone(), &sizes)? };
+            let made = workspace.path().join(id.hex());
+            std::fs::write(&made, config).map_err(io("write", &made))?;
+            leases.push(self.storage.adopt(&made, Blob::Config(id), 0)?);
+            leases.extend(layers);
+            images.push(image);
+        }
         self.storage.sync()?;
-        self.store.put_image(&image, references)?;
-        drop(config);
-        image.references = references.to_vec();
-        Ok(image)
+        for image in &images {
+            self.store.put_image(image, &image.references)?;
+        }
+        Ok(images)
     }
+}
+
+/// An image that only the catalogue does not know yet.
+pub(super) struct Ready {
+    /// The configuration, byte for byte.
+    pub(super) config: Vec<u8>,
+    pub(super) document: Document,
+    /// Lowest first.
+    pub(super) layers: Vec<Lease>,
+    pub(super) references: Vec<String>,
 }
 
 fn document(options: &ImportOptions, now: Timestamp) -> Result<Document, ImageError> {

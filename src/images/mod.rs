@@ -16,6 +16,9 @@ mod load;
 mod platform;
 pub mod reference;
 mod removal;
+#[cfg(test)]
+mod samples;
+mod spool;
 mod storage;
 mod tarball;
 mod tree;
@@ -279,3 +282,6 @@ fn chain_ids(layers: &[Digest]) -> Vec<Digest> {
 fn printable(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
+
+#[cfg(test)]
+mod tests;

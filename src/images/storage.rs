@@ -192,7 +192,7 @@ impl Storage {
 
     fn in_catalogue(&self, blob: &Blob) -> Result<bool, ImageError> {
         Ok(match blob {
-            Blob::Layer(diff_id) => self.store.images()?.iter().any(|image| image.layers.contains(diff_id)),
+            Blob::Layer(diff_id) => self.store.layer_is_used(diff_id)?,
             Blob::Config(id) => self.store.image_by_id(id)?.is_some(),
         })
     }

@@ -206,7 +206,11 @@ impl<R: Read> TarStream<R> {
         let directory_name = path.last() == Some(&b'/');
         let kind = match block[156] {
             // Before ustar, a directory was a file whose name ends in a slash.
-            b'0' | 0 if directory_name => Kind::Directory,
+            b'0' | 0 if directory_name => {
+                // What it holds, if anything, is skipped.
+                (self.data, self.padding) = (size, header::padding(size));
+                Kind::Directory
+            }
             b'0' | 0 | b'7' => self.file(size, &pax.sparse)?,
             b'S' => self.gnu_sparse(block, size)?,
             b'1' => Kind::Hardlink(link),

@@ -21,7 +21,7 @@ use sha2::{Digest as _, Sha256};
 
 use self::attributes::Attributes;
 use super::budget::{Budget, OverBudget};
-use super::confined::{Confined, Denied, Found, open_directory};
+use super::confined::{Confined, Denied, Found, NO_DIRECTORY, make_directory, open_directory};
 use super::entry_path::{EntryPath, climbs_out};
 use super::tarball::{Entry, Extent, Kind, TarStream};
 use super::{ImageError, printable};
@@ -170,9 +170,32 @@ impl Unpacking {
         }
     }
 
+    /// The directory that an entry lies in, made if no entry has yet.
     fn parent(&mut self, path: &[u8]) -> Result<Rc<OwnedFd>, Stop> {
         let budget = self.budget.clone();
-        self.tree.directory_or_make(path, || Ok(budget.inode()?))
+        let make = || Ok(budget.inode()?);
+        match self.tree.directory_or_make(path, make) {
+            Err(Stop::Refused(reason)) if reason == NO_DIRECTORY && self.whiteout_to_directory(path)? => {
+                self.tree.directory_or_make(path, make)
+            }
+            found => found,
+        }
+    }
+
+    /// Makes the whiteout on the way to `path` a directory that hides what is below: a layer may remove a directory of the
+    /// layers below and then have its own. Whether there was one.
+    fn whiteout_to_directory(&mut self, path: &[u8]) -> Result<bool, Stop> {
+        for end in (0..=path.len()).filter(|&at| at == path.len() || path[at] == b'/') {
+            let start = path[..end].iter().rposition(|&b| b == b'/').map_or(0, |at| at + 1);
+            let parent = self.tree.directory(&path[..start.saturating_sub(1)])?;
+            let name = &path[start..end];
+            if Confined::kind(&parent, name)? == Some(Found::Whiteout) {
+                self.tree.remove(&parent, name, Found::Whiteout)?;
+                attributes::set_opaque(&make_directory(&parent, OsStr::from_bytes(name))?)?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Hides a name of the layers below; what this layer itself has there stays (image-spec, "Whiteouts").

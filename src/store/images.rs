@@ -56,6 +56,14 @@ impl Store {
         select(&self.db(), "SELECT body FROM images WHERE id >= ?1 AND id < ?2", [&low, &high])
     }
 
+    /// Whether any image has the layer.
+    pub fn layer_is_used(&self, layer: &Digest) -> Result<bool, StoreError> {
+        self.db()
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM image_layers WHERE layer = ?1)")
+            .and_then(|mut s| s.query_row([layer.as_str()], |row| row.get(0)))
+            .step("read layers")
+    }
+
     /// Points a reference at an image.
     pub fn put_reference(&self, reference: &str, image: &ImageId) -> Result<(), StoreError> {
         point(&self.db(), reference, image)
