@@ -3,13 +3,65 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use clap::Parser;
+use pontoon::config::{Config, DaemonArgs};
+
+const DAEMON_EXAMPLES: &str = "\
+Examples:
+  pontoon daemon                                       with pontoon0 and a subnet that hits no route of the host
+  pontoon daemon --bip 192.168.7.1/24 --mtu 1400 --icc=false
+  pontoon daemon --data-root /srv/two --exec-root /run/two --bridge br2   a second daemon beside the first
+
+Every option but --config-file may stand in the configuration file instead, under dockerd's key:
+  {\"bip\": \"192.168.7.1/24\", \"icc\": false, \"dns\": [\"192.168.7.53\"], \"log-opts\": {\"max-size\": \"10m\"}}
+The same option in both with different values is an error.
+
+SIGTERM ends the daemon; containers live on, and the next daemon takes them over.";
+
+/// Run the daemon: containers, the bridge they hang off, and the firewall between them.
+#[derive(Parser)]
+#[command(name = "pontoon daemon", bin_name = "pontoon daemon", after_help = DAEMON_EXAMPLES, max_term_width = 120)]
+struct Daemon {
+    #[command(flatten)]
+    args: DaemonArgs,
+}
+
 fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
-    if args.next().is_some_and(|verb| verb == "shim") {
+    let verb = args.next().unwrap_or_default();
+    if verb == "shim" {
         return match args.next() {
             Some(dir) => pontoon::runner::shim::main(Path::new(&dir)),
             None => ExitCode::from(2),
         };
     }
-    ExitCode::SUCCESS
+    if verb == "daemon" { daemon() } else { pontoon::cli::main() }
+}
+
+/// Every failure is one line on stderr and exit code 1.
+fn daemon() -> ExitCode {
+    let args = match Daemon::try_parse_from(std::env::args_os().skip(1)) {
+        Ok(daemon) => daemon.args,
+        Err(error) => return pontoon::cli::explain(&error, 1),
+    };
+    let outcome = Config::load(&args).map_err(anyhow::Error::from).and_then(pontoon::daemon::run);
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("pontoon: {}", one_line(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// An error and what lies behind it; a cause that an error's own words have told already is not told twice.
+fn one_line(error: &anyhow::Error) -> String {
+    let mut line = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !line.contains(&cause) {
+            line.push_str(": ");
+            line.push_str(&cause);
+        }
+    }
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
 }

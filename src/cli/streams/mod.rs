@@ -1,0 +1,163 @@
+//! The streams of a process in the foreground: our stdin to it, its output to us.
+
+pub(super) mod detach;
+pub(super) mod frames;
+pub(super) mod signals;
+pub(super) mod terminal;
+
+use detach::{DetachKeys, Typed};
+use frames::{Demultiplexer, Target};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use super::client::{Client, broken};
+use super::error::CliError;
+
+const BUFFER: usize = 32 * 1024;
+
+/// A connection that the daemon has turned over to a process's streams.
+pub(super) struct Hijacked {
+    pub(super) io: TokioIo<Upgraded>,
+    /// Whether output comes in frames, if the daemon said so.
+    pub(super) framed: Option<bool>,
+}
+
+/// Why the streams ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// The output did.
+    Output,
+    /// The detach keys were typed.
+    Detached,
+}
+
+/// What goes to the process.
+pub(super) struct Input {
+    /// Our stdin.
+    pub(super) stdin: bool,
+    /// A terminal's detach keys.
+    pub(super) keys: Option<DetachKeys>,
+}
+
+/// Carries the streams until the output ends (or is left). The end of our stdin closes the process's, no more.
+pub(super) async fn carry(hijacked: Hijacked, tty: bool, input: Input) -> Result<Ended, CliError> {
+    let framed = hijacked.framed.unwrap_or(!tty);
+    let (reader, writer) = tokio::io::split(hijacked.io);
+    let incoming = async { copy_output(reader, framed).await.map(|()| Ended::Output) };
+    let outgoing = async {
+        if input.stdin && copy_input(tokio::io::stdin(), writer, input.keys).await? == Ended::Detached {
+            return Ok(Ended::Detached);
+        }
+        std::future::pending().await
+    };
+    tokio::select! {
+        ended = incoming => ended,
+        ended = outgoing => ended,
+    }
+}
+
+/// stdin → process. A process that does not read any more is no error: its exit code tells.
+async fn copy_input(
+    mut stdin: impl AsyncRead + Unpin,
+    mut writer: impl AsyncWrite + Unpin,
+    mut keys: Option<DetachKeys>,
+) -> Result<Ended, CliError> {
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        let count =
+            stdin.read(&mut buffer).await.map_err(|error| CliError::new(format!("cannot read stdin: {error}")))?;
+        let typed = match &mut keys {
+            Some(keys) => keys.typed(&buffer[..count]),
+            None => Typed::Send(buffer[..count].to_vec()),
+        };
+        let sent = match typed {
+            Typed::Detach => return Ok(Ended::Detached),
+            Typed::Send(bytes) => writer.write_all(&bytes).await,
+        };
+        if count == 0 || sent.is_err() {
+            let _ = writer.shutdown().await;
+            return Ok(Ended::Output);
+        }
+    }
+}
+
+/// Process → stdout and stderr, framed or raw.
+pub(super) async fn copy_output(mut reader: impl AsyncRead + Unpin, framed: bool) -> Result<(), CliError> {
+    let (mut stdout, mut stderr) = (tokio::io::stdout(), tokio::io::stderr());
+    let mut demultiplexer = Demultiplexer::default();
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        let count = reader.read(&mut buffer).await.map_err(broken)?;
+        if count == 0 {
+            return Ok(());
+        }
+        if !framed {
+            write(&mut stdout, &buffer[..count]).await?;
+            continue;
+        }
+        demultiplexer.feed(&buffer[..count]);
+        while let Some((target, bytes)) = demultiplexer.next().map_err(broken)? {
+            match target {
+                Target::Stdout => write(&mut stdout, &bytes).await?,
+                Target::Stderr => write(&mut stderr, &bytes).await?,
+            }
+        }
+    }
+}
+
+async fn write(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> Result<(), CliError> {
+    let written = async {
+        stream.write_all(bytes).await?;
+        stream.flush().await
+    };
+    written.await.map_err(|error| CliError::output(&error))
+}
+
+/// What has a terminal to resize.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Resized<'a> {
+    /// A container, as a path segment.
+    Container(&'a str),
+    /// An exec session.
+    Exec(&'a str),
+}
+
+/// Tells the daemon our terminal's size, now and whenever it changes, for ever.
+pub(super) async fn follow_size(client: &Client, whose: Resized<'_>) -> Result<std::convert::Infallible, CliError> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut changes = signal(SignalKind::window_change())
+        .map_err(|error| CliError::new(format!("cannot watch the terminal's size: {error}")))?;
+    loop {
+        if let Some((rows, columns)) = terminal::size() {
+            let (kind, id) = match whose {
+                Resized::Container(id) => ("containers", id),
+                Resized::Exec(id) => ("exec", id),
+            };
+            let query = [("h", &*rows.to_string()), ("w", &*columns.to_string())];
+            let path = format!("/{kind}/{id}/resize");
+            // A process that has just ended cannot be resized: its end is reported elsewhere.
+            let _ = client.open(hyper::Method::POST, &path, &query, super::client::Payload::Empty).await;
+        }
+        if changes.recv().await.is_none() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_end_of_stdin_closes_the_process_s_stdin_only() {
+        let (ours, mut theirs) = tokio::io::duplex(64);
+        let (_reader, writer) = tokio::io::split(ours);
+        let ended = copy_input(&b"hello"[..], writer, None).await.expect("carried");
+        assert_eq!(ended, Ended::Output);
+        let mut got = String::new();
+        theirs.read_to_string(&mut got).await.expect("an end of file");
+        assert_eq!(got, "hello");
+        theirs.write_all(b"still open").await.expect("the other direction");
+    }
+}

@@ -1,0 +1,75 @@
+//! Watching a process until it ends: its streams, its terminal's size, our signals.
+
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::{Method, Response};
+use serde_json::Value;
+
+use crate::cli::client::{Client, Payload, broken};
+use crate::cli::error::{CliError, Outcome, RUN_FAILED};
+use crate::cli::streams::detach::{DEFAULT_KEYS, DetachKeys};
+use crate::cli::streams::signals::Signals;
+use crate::cli::streams::{Ended, Hijacked, Input, Resized, carry, follow_size};
+
+/// A process in the foreground.
+pub(super) struct Foreground<'a> {
+    pub(super) client: &'a Client,
+    /// Whom signals and sizes go to.
+    pub(super) whose: Resized<'a>,
+    pub(super) tty: bool,
+    /// Our stdin goes to it.
+    pub(super) stdin: bool,
+    /// As `--detach-keys` gives them.
+    pub(super) keys: Option<&'a str>,
+    /// Caught since before the start.
+    pub(super) signals: Signals,
+}
+
+impl Foreground<'_> {
+    /// Carries the streams, then asks `exit_code`, which is polled from the start.
+    pub(super) async fn watch(mut self, streams: Hijacked, exit_code: impl Future<Output = Outcome>) -> Outcome {
+        let keys = self.tty.then(|| DetachKeys::parse(self.keys.unwrap_or(DEFAULT_KEYS))).transpose()?;
+        let input = Input { stdin: self.stdin, keys };
+        let process = async {
+            match carry(streams, self.tty, input).await? {
+                Ended::Output => exit_code.await,
+                Ended::Detached => Ok(0),
+            }
+        };
+        let sizes = async {
+            match self.tty {
+                true => follow_size(self.client, self.whose).await.map(|never| match never {}),
+                false => std::future::pending().await,
+            }
+        };
+        let signals = async {
+            match (self.tty, self.whose) {
+                (false, Resized::Container(id)) => match self.signals.hand_on(self.client, id).await {},
+                _ => self.signals.next().await.1,
+            }
+        };
+        tokio::select! {
+            outcome = process => outcome,
+            outcome = sizes => outcome,
+            number = signals => Ok(128u8.saturating_add(u8::try_from(number).unwrap_or(0))),
+        }
+    }
+}
+
+/// Asks to be told a container's exit code. When this answers, the daemon has registered the question: what is started
+/// afterwards cannot end unseen.
+pub(super) async fn open_wait(client: &Client, id: &str, condition: &str) -> Result<Response<Incoming>, CliError> {
+    client.open(Method::POST, &format!("/containers/{id}/wait"), &[("condition", condition)], Payload::Empty).await
+}
+
+/// The answer to [`open_wait`].
+pub(super) async fn exit_code(waiting: Response<Incoming>) -> Outcome {
+    let body = waiting.into_body().collect().await.map_err(broken)?.to_bytes();
+    let answer: Value = serde_json::from_slice(&body).map_err(broken)?;
+    if let Some(message) = answer["Error"]["Message"].as_str().filter(|message| !message.is_empty()) {
+        return Err(CliError::new(message).with_code(RUN_FAILED));
+    }
+    let code = answer["StatusCode"].as_i64().unwrap_or_default();
+    // Codes are a byte; what would be cut off must not become success.
+    Ok(u8::try_from(code & 0xff).unwrap_or(RUN_FAILED))
+}
