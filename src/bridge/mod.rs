@@ -127,7 +127,7 @@ impl Bridge {
         check_name(&options.bridge)?;
         let bridge = Self::found(connect()?, options).await?;
         settings::apply(&settings::shared(options))?;
-        bridge.isolate_ports().await?;
+        bridge.renew_port_flags().await?;
         Ok(bridge)
     }
 
@@ -143,14 +143,38 @@ impl Bridge {
         // Before the bridge is up for the first time, so that it never gets an IPv6 address.
         settings::apply(&settings::own(&self.options))?;
         settings::apply(&settings::shared(&self.options))?;
+        self.switch_bridge_filter_off().await?;
         // After its creation, not with it: only a change is remembered as the operator's wish, and otherwise the MTU
         // follows the ports'.
         let mtu = LinkUnspec::new_with_index(self.index).mtu(self.options.mtu).build();
         links.set(mtu).execute().await.map_err(failed("set the MTU of", name))?;
         self.set_address().await?;
-        self.isolate_ports().await?;
+        self.renew_port_flags().await?;
         let up = LinkUnspec::new_with_index(self.index).up().build();
         links.set(up).execute().await.map_err(failed("bring up", name))
+    }
+
+    /// br_netfilter passes what crosses a bridge through the IP tables. It is one switch for all bridges of a network
+    /// namespace, so it is ours to turn only where all bridges are.
+    async fn switch_bridge_filter_off(&self) -> Result<(), BridgeError> {
+        if !settings::bridge_filter_is_on() {
+            return Ok(());
+        }
+        let request = self.netlink.link().get();
+        let links: Vec<LinkMessage> = request.execute().try_collect().await.map_err(failed("list", "interfaces"))?;
+        let foreign =
+            |link: &&LinkMessage| port::kind(link) == Some(&InfoKind::Bridge) && link.header.index != self.index;
+        match links.iter().find(foreign).and_then(interface_name) {
+            None => settings::apply(&settings::no_bridge_filter()),
+            Some(other) => {
+                tracing::warn!(
+                    %other,
+                    "net.bridge.bridge-nf-call-iptables stays on, for there is another bridge: containers' frames pass \
+                     other programs' tables, and with --icc=false they do not reach published ports of containers"
+                );
+                Ok(())
+            }
+        }
     }
 
     /// Gives the bridge the gateway's address, and no other.
@@ -219,10 +243,10 @@ impl Bridge {
         Ok(ours.filter(|name| port::is_ours(name)).map(str::to_owned).collect())
     }
 
-    /// Makes ports that stand already obey `icc`.
-    async fn isolate_ports(&self) -> Result<(), BridgeError> {
+    /// Ports that stand already may have been made under other options.
+    async fn renew_port_flags(&self) -> Result<(), BridgeError> {
         for name in self.ports().await? {
-            port::isolate(self, &name, !self.options.icc).await?;
+            port::set_flags(self, &name).await?;
         }
         Ok(())
     }

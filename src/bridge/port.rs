@@ -73,9 +73,7 @@ async fn is_stale(bridge: &Bridge, port: &str) -> Result<bool, BridgeError> {
 pub(super) async fn configure(bridge: &Bridge, endpoint: &Endpoint, netns: &NetNs) -> Result<(), BridgeError> {
     // The host has nothing to say on the port itself: no link-local address, no neighbour discovery into the container.
     settings::apply(&[(format!("net/ipv6/conf/{}/disable_ipv6", endpoint.port), "1")])?;
-    if !bridge.options.icc {
-        isolate(bridge, &endpoint.port, true).await?;
-    }
+    set_flags(bridge, &endpoint.port).await?;
     forget_neighbour(bridge, endpoint.address).await;
     let inside = connect_inside(netns).await?;
     let what = format!("{INSIDE} of {}", endpoint.name);
@@ -88,13 +86,16 @@ pub(super) async fn configure(bridge: &Bridge, endpoint: &Endpoint, netns: &NetN
     inside.route().add(route).execute().await.map_err(failed("set the default route of", &what))
 }
 
-/// Sets whether other isolated ports are out of the port's reach.
-pub(super) async fn isolate(bridge: &Bridge, port: &str, isolated: bool) -> Result<(), BridgeError> {
+/// Makes the port obey `icc`, and lets it hear its own frames where the kernel's bridge filter is on: that filter takes a
+/// frame whose destination was rewritten to the container that sent it straight back, past the host's IP layer.
+pub(super) async fn set_flags(bridge: &Bridge, port: &str) -> Result<(), BridgeError> {
+    let isolated = InfoBridgePort::Isolated(!bridge.options.icc);
+    let hairpin = InfoBridgePort::HairpinMode(settings::bridge_filter_is_on());
     let message = LinkUnspec::new_with_name(port)
         .set_port_kind(InfoPortKind::Bridge)
-        .set_port_data(InfoPortData::BridgePort(vec![InfoBridgePort::Isolated(isolated)]))
+        .set_port_data(InfoPortData::BridgePort(vec![isolated, hairpin]))
         .build();
-    bridge.netlink.link().set_port(message).execute().await.map_err(failed("isolate port", port))
+    bridge.netlink.link().set_port(message).execute().await.map_err(failed("set the flags of port", port))
 }
 
 /// The host may still know an earlier owner of the address by another MAC.

@@ -35,6 +35,16 @@ pub(super) fn own(options: &NetworkOptions) -> Vec<Setting> {
     vec![(conf("accept_ra"), "0"), (conf("disable_ipv6"), "1")]
 }
 
+/// Lets frames cross bridges without the detour through the IP tables.
+pub(super) fn no_bridge_filter() -> Vec<Setting> {
+    ["iptables", "ip6tables", "arptables"].map(|tables| (format!("net/bridge/bridge-nf-call-{tables}"), "0")).into()
+}
+
+/// Whether br_netfilter is there and passes bridged IPv4 through the IP tables. A fresh namespace starts with it on.
+pub(super) fn bridge_filter_is_on() -> bool {
+    std::fs::read_to_string("/proc/sys/net/bridge/bridge-nf-call-iptables").is_ok_and(|value| value.trim() == "1")
+}
+
 /// Writes what differs. What holds already is left alone, so that a read-only `/proc/sys` that is right is no error.
 pub(super) fn apply(settings: &[Setting]) -> Result<(), BridgeError> {
     for (name, value) in settings {
