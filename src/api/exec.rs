@@ -1,6 +1,6 @@
 //! `exec`: create, start, resize, inspect.
 
-use bollard_stubs::models::{ExecConfig, ExecInspectResponse, ExecStartConfig, IdResponse, ProcessConfig};
+use bollard_stubs::models::{ExecConfig, ExecInspectResponse, ExecStartConfig, ProcessConfig};
 use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
 
@@ -22,7 +22,8 @@ pub(super) async fn create(api: &Api, name: String, request: Request<Incoming>) 
     let action = parse(body::read_json(request).await?)?;
     let engine = api.engine.clone();
     let id = to_the_end(api, async move { engine.exec_create(&name, action).await }).await??;
-    Ok(json(StatusCode::CREATED, &IdResponse { id: id.to_string() }))
+    // Not the stubs' IdResponse: it writes `id`, where Docker writes `Id`, and other clients than Go's care.
+    Ok(json(StatusCode::CREATED, &serde_json::json!({ "Id": id.to_string() })))
 }
 
 fn parse(config: ExecConfig) -> Result<ExecRequest, ApiError> {
