@@ -12,14 +12,14 @@ use crate::cli::error::CliError;
 use crate::model::parse_size;
 
 /// `-v` values: what the API calls binds (`source:target[:options]`), and anonymous volumes (`target` alone).
-/// A source that begins with `.` or `~/` is a path from `here`.
+/// A source that begins with `.` is a path from `here`.
 pub(super) fn volumes(specs: &[String], here: &Path) -> Result<(Vec<String>, Vec<String>), CliError> {
     let (mut binds, mut anonymous) = (Vec::new(), Vec::new());
     for spec in specs {
         match spec.split(':').collect::<Vec<_>>()[..] {
             [target] if target.starts_with('/') => anonymous.push(target.to_owned()),
             [source, target] if target.starts_with('/') => {
-                binds.push(format!("{}:{target}", source_path(source, here)))
+                binds.push(format!("{}:{target}", source_path(source, here)));
             }
             [source, target, options] if target.starts_with('/') => {
                 binds.push(format!("{}:{target}:{options}", source_path(source, here)));

@@ -4,7 +4,7 @@ use bollard::query_parameters::{CreateContainerOptions, CreateContainerOptionsBu
 use clap::ArgAction;
 
 use super::foreground::{Foreground, exit_code, open_wait};
-use super::progress;
+use super::{images, progress};
 use crate::cli::client::{Client, Payload};
 use crate::cli::error::{CliError, Outcome, RUN_FAILED};
 use crate::cli::flags::{ContainerFlags, Streams};
@@ -160,7 +160,8 @@ async fn create(client: &Client, flags: &ContainerFlags, streams: Streams) -> Re
     let options = options(flags);
     let created = match client.docker().create_container(options.clone(), body.clone()).await.map_err(CliError::from) {
         Err(error) if error.status == Some(404) && flags.pull == "missing" && names_image(&error) => {
-            eprint(&format!("Unable to find image '{}' locally\n", flags.image()));
+            let (repository, tag) = images::split_tag(flags.image());
+            eprint(&format!("Unable to find image '{repository}:{tag}' locally\n"));
             match progress::pull(client, flags.image(), flags.platform.as_deref()).await {
                 // A daemon that cannot pull has said all there is to say.
                 Err(pulling) if matches!(pulling.status, Some(404 | 501)) => Err(error),
