@@ -21,10 +21,14 @@ use crate::model::Digest;
 
 /// As many layers as Docker stacks.
 const MAX_LAYERS: usize = 128;
+/// More images than an archive has.
+const MAX_IMAGES: usize = 1000;
+/// Bytes of all configurations together: they are in memory at once.
+const MAX_CONFIGS: u64 = 64 << 20;
 
 /// An image as an archive describes it.
 struct Found<'a> {
-    config: Vec<u8>,
+    config: &'a Spooled,
     /// Lowest first, as compressed as they come.
     layers: Vec<&'a Spooled>,
     references: Vec<Reference>,
@@ -57,7 +61,7 @@ impl Images {
             ));
         };
         let mut ready = Vec::new();
-        for (number, found) in found.into_iter().enumerate() {
+        for (number, found) in merged(found)?.into_iter().enumerate() {
             ready.push(self.ready(found, number, &workspace, &budget)?);
         }
         let images = self.publish(&workspace, ready)?;
@@ -72,7 +76,8 @@ impl Images {
         workspace: &Workspace,
         budget: &Rc<Budget>,
     ) -> Result<Ready, ImageError> {
-        let document = Document::parse(&found.config)?;
+        let config = found.config.read_small("image configuration")?;
+        let document = Document::parse(&config)?;
         let diff_ids = &document.rootfs.diff_ids;
         if diff_ids.len() != found.layers.len() {
             return Err(ImageError::Archive(format!(
@@ -93,7 +98,7 @@ impl Images {
             layers.push(layer);
         }
         let references = found.references.iter().map(ToString::to_string).collect();
-        Ok(Ready { config: found.config, document, layers, references })
+        Ok(Ready { config, document, layers, references })
     }
 
     fn unpack_layer(
@@ -117,6 +122,25 @@ impl Images {
         }
         self.storage.adopt(&directory, Blob::Layer(unpacked.diff_id), unpacked.size)
     }
+}
+
+/// One entry for each configuration, with all its references.
+fn merged(found: Vec<Found<'_>>) -> Result<Vec<Found<'_>>, ImageError> {
+    if found.len() > MAX_IMAGES {
+        return Err(ImageError::Archive(format!("more than {MAX_IMAGES} images")));
+    }
+    let mut merged: Vec<Found<'_>> = Vec::new();
+    for image in found {
+        match merged.iter_mut().find(|known| known.config.digest == image.config.digest) {
+            Some(known) => known.references.extend(image.references),
+            None => merged.push(image),
+        }
+    }
+    let bytes = merged.iter().map(|image| image.config.size).sum::<u64>();
+    if bytes > MAX_CONFIGS {
+        return Err(ImageError::Archive(format!("image configurations of more than {MAX_CONFIGS} bytes")));
+    }
+    Ok(merged)
 }
 
 #[cfg(test)]

@@ -19,8 +19,10 @@ use super::tarball::{Entry, Kind, TarStream};
 use super::{ImageError, printable};
 use crate::model::Digest;
 
-/// More entries than any set of images has.
-const MAX_ENTRIES: usize = 1 << 16;
+/// More entries than any set of images has; their names are kept in memory.
+const MAX_ENTRIES: usize = 1 << 15;
+/// Longer than any name of a blob.
+const MAX_NAME: usize = 512;
 /// The largest manifest, index or configuration: the bound of registries.
 const MAX_JSON: u64 = 4 << 20;
 /// Links that lead to links.
@@ -59,6 +61,9 @@ impl Spool {
             let path = EntryPath::parse(&entry.path).map_err(|reason| refuse(reason.to_owned()))?;
             if spool.entries.len() == MAX_ENTRIES {
                 return Err(refuse(format!("more than {MAX_ENTRIES} entries")));
+            }
+            if entry.path.len() > MAX_NAME {
+                return Err(refuse(format!("a name of more than {MAX_NAME} bytes in an image archive")));
             }
             let spooled = match &entry.kind {
                 Kind::Directory => continue,
@@ -137,6 +142,9 @@ fn charge(budget: &Budget, size: u64) -> Result<(), OverBudget> {
 fn link_target(entry: &Entry, path: &EntryPath) -> Result<EntryPath, String> {
     let bad = |reason: &str| format!("its link's target: {reason}");
     match &entry.kind {
+        Kind::Hardlink(target) | Kind::Symlink(target) if target.len() > MAX_NAME => {
+            Err(bad(&format!("a name of more than {MAX_NAME} bytes")))
+        }
         Kind::Hardlink(target) => EntryPath::parse(target).map_err(bad),
         Kind::Symlink(target) => {
             let (directory, _) = path.split();

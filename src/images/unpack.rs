@@ -6,6 +6,7 @@
 //! (kernel, Documentation/filesystems/overlayfs.rst).
 
 mod attributes;
+mod whiteout;
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -20,6 +21,7 @@ use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 
 use self::attributes::Attributes;
+use self::whiteout::{Meaning, meaning};
 use super::budget::{Budget, OverBudget};
 use super::confined::{Confined, Denied, Found, NO_DIRECTORY, make_directory, open_directory};
 use super::entry_path::{EntryPath, climbs_out};
@@ -50,6 +52,7 @@ pub(super) fn unpack(tar: impl Read, into: &Path, budget: &Rc<Budget>) -> Result
     let mut unpacking = Unpacking {
         tree: Confined::new(root),
         directory_times: HashMap::new(),
+        remembered: 0,
         budget: budget.clone(),
         buffer: vec![0; 256 << 10],
         size: 0,
@@ -115,38 +118,15 @@ impl From<ImageError> for Stop {
     }
 }
 
-/// What an entry's name says about layers below.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Meaning<'a> {
-    Content,
-    /// Hides what is called so in the layers below.
-    Whiteout(&'a [u8]),
-    /// Hides all that is in its directory in the layers below.
-    Opaque,
-    /// Bookkeeping of aufs.
-    Ignored,
-}
-
-const WHITEOUT: &[u8] = b".wh.";
-
-fn meaning(path: &EntryPath) -> Result<Meaning<'_>, &'static str> {
-    let (directory, name) = path.split();
-    if directory.split(|&b| b == b'/').any(|c| c.starts_with(WHITEOUT)) {
-        return Err("it is inside a whiteout");
-    }
-    match name.strip_prefix(WHITEOUT) {
-        None => Ok(Meaning::Content),
-        Some(b".wh..opq") => Ok(Meaning::Opaque),
-        Some(rest) if rest.starts_with(WHITEOUT) => Ok(Meaning::Ignored),
-        Some(b"" | b"." | b"..") => Err("a whiteout of nothing, or of the directory itself"),
-        Some(hidden) => Ok(Meaning::Whiteout(hidden)),
-    }
-}
+/// Bytes of directory names that are kept in memory until their times are set.
+const MAX_REMEMBERED: usize = 32 << 20;
 
 struct Unpacking {
     tree: Confined,
     /// Set at the end: making what is inside changes them.
     directory_times: HashMap<EntryPath, (i64, u32)>,
+    /// Bytes of names in `directory_times`.
+    remembered: usize,
     budget: Rc<Budget>,
     buffer: Vec<u8>,
     size: u64,
@@ -225,8 +205,7 @@ impl Unpacking {
                 return Err(Stop::refused("it would replace the root directory"));
             }
             attributes.of_open(self.tree.root(), true)?;
-            self.directory_times.insert(path.clone(), entry.mtime);
-            return Ok(());
+            return self.remember_time(path, entry);
         }
         allowed(&entry.kind, directory).map_err(Stop::refused)?;
         let parent = self.parent(directory)?;
@@ -234,8 +213,7 @@ impl Unpacking {
             Some(Found::Directory) if entry.kind == Kind::Directory => {
                 let fd = open_directory(&parent, OsStr::from_bytes(name))?;
                 attributes.of_open(&fd, true)?;
-                self.directory_times.insert(path.clone(), entry.mtime);
-                return Ok(());
+                return self.remember_time(path, entry);
             }
             Some(found) => {
                 self.tree.remove(&parent, name, found)?;
@@ -255,7 +233,7 @@ impl Unpacking {
                     attributes::set_opaque(&fd)?;
                 }
                 attributes.of_open(&fd, true)?;
-                self.directory_times.insert(path.clone(), entry.mtime);
+                self.remember_time(path, entry)?;
             }
             Kind::File(size) => {
                 let file = create(&parent, name)?;
@@ -334,7 +312,18 @@ impl Unpacking {
         Ok(linkat(&directory, OsStr::from_bytes(target_name), parent, name, AtFlags::empty())?)
     }
 
+    fn remember_time(&mut self, path: &EntryPath, entry: &Entry) -> Result<(), Stop> {
+        self.remembered += entry.path.len();
+        self.directory_times.insert(path.clone(), entry.mtime);
+        // With more names than that, a time that a later entry changes again is the lesser evil.
+        if self.remembered > MAX_REMEMBERED {
+            self.set_directory_times()?;
+        }
+        Ok(())
+    }
+
     fn set_directory_times(&mut self) -> Result<(), Errno> {
+        self.remembered = 0;
         for (path, mtime) in std::mem::take(&mut self.directory_times) {
             let (parent, name) = path.split();
             // What an entry replaced later is no directory any more, or is not on the way to one.

@@ -22,7 +22,7 @@ pub(super) fn read<'a>(manifest: &Blob, spool: &'a Spool) -> Result<Vec<Found<'a
 }
 
 fn found(item: Item, spool: &Spool) -> Result<Found<'_>, ImageError> {
-    let config = spool.get(&item.config)?.read_small("image configuration")?;
+    let config = spool.get(&item.config)?;
     let layers = item.layers.unwrap_or_default();
     let layers = layers.iter().map(|name| spool.get(name)).collect::<Result<_, _>>()?;
     let references = item

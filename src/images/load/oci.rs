@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::Found;
+use super::{Found, MAX_IMAGES};
 use crate::images::ImageError;
 use crate::images::platform::Platform;
 use crate::images::reference::Reference;
@@ -48,6 +48,9 @@ struct Either {
 
 pub(super) fn read<'a>(index: &Blob, spool: &'a Spool, host: &Platform) -> Result<Vec<Found<'a>>, ImageError> {
     let index: Index = index.json("index.json")?;
+    if index.manifests.len() > MAX_IMAGES {
+        return Err(ImageError::Archive(format!("index.json: more than {MAX_IMAGES} images")));
+    }
     let mut by_name: BTreeMap<Option<Reference>, Vec<Descriptor>> = BTreeMap::new();
     for descriptor in index.manifests {
         if !descriptor.is_attestation() {
@@ -83,7 +86,7 @@ fn resolve<'a>(
             resolve(choose(&images, spool, host)?, spool, host, depth + 1)
         }
         Either { manifests: None, config: Some(config), layers: Some(layers) } => {
-            let config = config.blob(spool)?.read_small("image configuration")?;
+            let config = config.blob(spool)?;
             let layers = layers.iter().map(|layer| layer.blob(spool)).collect::<Result<_, _>>()?;
             Ok(Found { config, layers, references: Vec::new() })
         }
