@@ -5,37 +5,77 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
-/// The mount points of all cgroup hierarchies, from the text of `/proc/self/mountinfo`
-/// (kernel: Documentation/filesystems/proc.rst, 3.5).
-fn hierarchies(mountinfo: &str) -> Vec<PathBuf> {
+/// One mounted hierarchy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Hierarchy {
+    /// Where.
+    pub(super) mount: PathBuf,
+    /// Its controllers in version 1; `None` is version 2.
+    pub(super) controllers: Option<Vec<String>>,
+}
+
+/// Controllers in which a runtime gives a container a cgroup of its own. A named hierarchy (`name=systemd`) is none.
+const LIMITING: [&str; 12] = [
+    "blkio",
+    "cpu",
+    "cpuacct",
+    "cpuset",
+    "devices",
+    "freezer",
+    "hugetlb",
+    "memory",
+    "net_cls",
+    "net_prio",
+    "perf_event",
+    "pids",
+];
+
+impl Hierarchy {
+    /// It is a version 1 hierarchy of `controller`.
+    pub(super) fn has(&self, controller: &str) -> bool {
+        self.controllers.iter().flatten().any(|one| one == controller)
+    }
+
+    /// Containers have a cgroup of their own in it.
+    pub(super) fn is_limiting(&self) -> bool {
+        LIMITING.iter().any(|controller| self.has(controller))
+    }
+}
+
+/// This machine's hierarchies. They are mounted when it starts and do not change.
+pub(super) fn hierarchies() -> &'static [Hierarchy] {
+    static FOUND: OnceLock<Vec<Hierarchy>> = OnceLock::new();
+    FOUND.get_or_init(|| fs::read_to_string("/proc/self/mountinfo").map(|text| parse(&text)).unwrap_or_default())
+}
+
+/// From the text of `/proc/self/mountinfo` (kernel: Documentation/filesystems/proc.rst, 3.5).
+fn parse(mountinfo: &str) -> Vec<Hierarchy> {
     mountinfo
         .lines()
         .filter_map(|line| {
             let (before, after) = line.split_once(" - ")?;
-            let fs_type = after.split(' ').next()?;
-            let mount_point = before.split(' ').nth(4)?;
-            matches!(fs_type, "cgroup" | "cgroup2").then(|| PathBuf::from(mount_point))
+            let mount = PathBuf::from(before.split(' ').nth(4)?);
+            let mut after = after.split(' ');
+            let controllers = match after.next()? {
+                "cgroup" => Some(after.nth(1)?.split(',').filter(|name| *name != "rw").map(str::to_owned).collect()),
+                "cgroup2" => None,
+                _ => return None,
+            };
+            Some(Hierarchy { mount, controllers })
         })
         .collect()
 }
 
 /// The directories of `cgroup` (`/<parent>/<id>`) that exist, one a hierarchy.
 pub(super) fn directories(cgroup: &Path) -> Vec<PathBuf> {
-    let Ok(mountinfo) = fs::read_to_string("/proc/self/mountinfo") else { return Vec::new() };
     let relative = cgroup.strip_prefix("/").unwrap_or(cgroup);
     // An empty path would be the hierarchy's root.
     if relative.as_os_str().is_empty() {
         return Vec::new();
     }
-    hierarchies(&mountinfo).into_iter().map(|mount| mount.join(relative)).filter(|dir| dir.is_dir()).collect()
-}
-
-/// The mount points of this machine's v1 hierarchies; empty on a pure v2 machine.
-pub(super) fn v1_mounts() -> Vec<PathBuf> {
-    let Ok(mountinfo) = fs::read_to_string("/proc/self/mountinfo") else { return Vec::new() };
-    let v1: String = mountinfo.lines().filter(|line| line.contains(" - cgroup ")).flat_map(|l| [l, "\n"]).collect();
-    hierarchies(&v1)
+    hierarchies().iter().map(|hierarchy| hierarchy.mount.join(relative)).filter(|dir| dir.is_dir()).collect()
 }
 
 /// The kernel's OOM killer was at work in `cgroup`: `memory.events` (v2) or `memory.oom_control` (v1, Linux 4.13).
@@ -111,7 +151,10 @@ mod tests {
 30 25 0:26 / /sys/fs/cgroup/cpu,cpuacct rw,nosuid shared:9 - cgroup cgroup rw,cpu,cpuacct
 31 25 0:27 / /sys/fs/cgroup/unified rw,nosuid - cgroup2 cgroup2 rw
 ";
-        assert_eq!(hierarchies(text), [Path::new("/sys/fs/cgroup/cpu,cpuacct"), Path::new("/sys/fs/cgroup/unified")]);
+        let found = parse(text);
+        assert_eq!(found[0].mount, Path::new("/sys/fs/cgroup/cpu,cpuacct"));
+        assert!(found[0].has("cpuacct") && found[0].is_limiting() && !found[0].has("rw"));
+        assert_eq!(found[1], Hierarchy { mount: "/sys/fs/cgroup/unified".into(), controllers: None });
     }
 
     #[test]

@@ -14,6 +14,7 @@ use rustix::event::{PollFd, PollFlags};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
+use super::adapt::{Host, adapt, adapt_process};
 use super::files::{self, PidRecord};
 use super::launch::{Launch, LaunchKind, RuntimeKind};
 use super::privileges::Privileges;
@@ -52,18 +53,23 @@ impl Runner {
     /// Writes the OCI description, and beside it what our own workload applies.
     fn describe(&self, dir: &Path, spec: Option<&Spec>, launch: &Launch) -> Result<(), RunnerError> {
         let integrated = launch.runtime == RuntimeKind::Integrated;
+        let host = self.host.get_or_init(Host::this);
         if let LaunchKind::Exec { process, .. } = &launch.kind {
             let mut process = process.as_ref().clone();
+            let mut warnings = Vec::new();
+            adapt_process(&mut process, host, &mut warnings);
+            warn(launch, &warnings);
             if integrated {
                 write_json(&dir.join(files::PRIVILEGES), &Privileges::take(&mut process))?;
             }
             write_json(&dir.join(files::PROCESS), &process)?;
         }
         let Some(spec) = spec else { return Ok(()) };
-        if !integrated {
-            return write_json(&dir.join(files::CONFIG), spec);
-        }
         let mut spec = spec.clone();
+        warn(launch, &adapt(&mut spec, host, integrated));
+        if !integrated {
+            return write_json(&dir.join(files::CONFIG), &spec);
+        }
         let mut privileges = Privileges::default();
         if let Some(process) = spec.process_mut() {
             privileges = Privileges::take(process);
@@ -125,6 +131,12 @@ impl Runner {
         results.push(remove_cgroup(dir).await);
         results.push(remove_directory(dir, launch.as_ref()));
         results.into_iter().collect()
+    }
+}
+
+fn warn(launch: &Launch, warnings: &[String]) {
+    for warning in warnings {
+        tracing::warn!(container = %launch.id, "{warning}");
     }
 }
 
@@ -263,7 +275,7 @@ impl Shim {
     async fn expect_pid(&self, request: Request) -> Result<i32, RunnerError> {
         match self.ask(request).await? {
             Reply::Pid(pid) => Ok(pid),
-            other => Err(self.unexpected(other)),
+            other => Err(self.unexpected(&other)),
         }
     }
 
@@ -274,7 +286,7 @@ impl Shim {
     pub async fn attach(&self, stdin: bool, stdout: bool, stderr: bool) -> Result<UnixStream, RunnerError> {
         match self.talk(Request::Attach { stdin, stdout, stderr }).await? {
             (Reply::Done, stream) => Ok(stream),
-            (other, _) => Err(self.unexpected(other)),
+            (other, _) => Err(self.unexpected(&other)),
         }
     }
 
@@ -285,7 +297,7 @@ impl Shim {
     pub async fn resize(&self, rows: u16, cols: u16) -> Result<(), RunnerError> {
         match self.ask(Request::Resize { rows, cols }).await? {
             Reply::Done => Ok(()),
-            other => Err(self.unexpected(other)),
+            other => Err(self.unexpected(&other)),
         }
     }
 
@@ -297,7 +309,7 @@ impl Shim {
     pub async fn wait(&self) -> Result<Exit, RunnerError> {
         match self.ask(Request::Wait).await {
             Ok(Reply::Exited(exit)) => Ok(exit),
-            Ok(other) => Err(self.unexpected(other)),
+            Ok(other) => Err(self.unexpected(&other)),
             Err(error) => self.aftermath().await?.ok_or(error),
         }
     }
@@ -355,7 +367,7 @@ impl Shim {
         }
     }
 
-    fn unexpected(&self, reply: Reply) -> RunnerError {
+    fn unexpected(&self, reply: &Reply) -> RunnerError {
         self.nonsense(format!("answered {reply:?}"))
     }
 

@@ -20,6 +20,7 @@
 //! (`[stream, 0, 0, 0, length as u32 big-endian]`). A client that does not read holds the container's output back, as
 //! a full pipe would.
 
+mod adapt;
 mod cgroup;
 mod client;
 pub mod control;
@@ -32,6 +33,7 @@ mod seccomp;
 pub mod shim;
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 
@@ -133,13 +135,15 @@ pub struct Runner {
     /// `<exec root>`; a shim's directory is `<exec root>/containers/<id>` or `…/<id>/exec/<exec id>`.
     exec_root: PathBuf,
     /// Compiled seccomp filters, shared by clones.
-    filters: std::sync::Arc<seccomp::Filters>,
+    filters: Arc<seccomp::Filters>,
+    /// This machine; it is looked at once.
+    host: Arc<OnceLock<adapt::Host>>,
 }
 
 impl Runner {
     /// A runner whose shims live under `exec_root`.
     pub fn new(exec_root: &Path) -> Self {
-        Self { exec_root: exec_root.to_owned(), filters: std::sync::Arc::default() }
+        Self { exec_root: exec_root.to_owned(), filters: Arc::default(), host: Arc::default() }
     }
 
     /// The directory of a container's shim and bundle.

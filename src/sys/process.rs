@@ -51,9 +51,3 @@ pub fn default_signals() {
     // Cannot fail: the mask is valid.
     let _ = nix::sys::signal::SigSet::empty().thread_set_mask();
 }
-
-/// Gives the heap's free pages back to the kernel (malloc_trim(3)).
-pub fn trim_heap() {
-    // SAFETY: no preconditions.
-    unsafe { libc::malloc_trim(0) };
-}

@@ -5,6 +5,8 @@
 mod capabilities;
 mod mounts;
 mod resources;
+#[cfg(test)]
+mod tests;
 mod user;
 
 use std::path::{Path, PathBuf};
@@ -37,7 +39,7 @@ pub struct OciInput<'a> {
     /// Volumes resolved to host paths, by volume name.
     pub volumes: std::collections::BTreeMap<String, PathBuf>,
     /// Environment to add before the user's own (links): the user's wins.
-    pub extra_env: Vec<crate::model::EnvVar>,
+    pub extra_env: Vec<EnvVar>,
     /// Parent cgroup, `pontoon` unless said; the container's is `/<parent>/<id>`.
     pub cgroup_parent: &'a str,
     /// Users and groups are read from `etc/passwd` and `etc/group` of the image: their texts, if there are such files.
@@ -47,6 +49,11 @@ pub struct OciInput<'a> {
     /// `--device` and, if privileged, all of the host's, with the access that the cgroup allows (`rwm`): what
     /// [`super::devices::resolve`] found.
     pub devices: Vec<(LinuxDevice, String)>,
+}
+
+/// Every capability that Linux has.
+pub(super) fn all_capabilities() -> Capabilities {
+    capabilities::all()
 }
 
 /// Why a container cannot be described.
@@ -203,7 +210,7 @@ pub struct ExecSpec {
     /// Program and arguments.
     pub args: Vec<String>,
     /// Added to the container's environment.
-    pub env: Vec<crate::model::EnvVar>,
+    pub env: Vec<EnvVar>,
     /// `user[:group]`; `None` is the container's own.
     pub user: Option<String>,
     /// `None` is the container's own.

@@ -37,7 +37,8 @@ pub(super) fn mounts(input: &OciInput<'_>) -> Result<Vec<Mount>, OciError> {
     }
     for (source, target) in &input.files {
         if !users.iter().any(|mount: &Mount| mount.destination() == Path::new(target)) {
-            users.push(bind(source, target, &["rbind", "rprivate", "rw"]));
+            let access = if input.spec.security.readonly_rootfs { "ro" } else { "rw" };
+            users.push(bind(source, target, &["rbind", "rprivate", access]));
         }
     }
     let mut all: Vec<Mount> = defaults(input).into_iter().filter(|default| !is_hidden(default, &users)).collect();

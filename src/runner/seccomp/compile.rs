@@ -176,3 +176,78 @@ fn architecture(arch: Arch) -> ScmpArch {
         Arch::ScmpArchSheb => ScmpArch::Sheb,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use oci_spec::runtime::Capabilities;
+
+    use super::super::profile;
+    use super::*;
+
+    const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
+    const EPERM: u32 = libc::SECCOMP_RET_ERRNO | libc::EPERM as u32;
+    const ENOSYS: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
+
+    /// Runs a program as the kernel does (kernel: Documentation/networking/filter.rst), on a call of x86_64: its number
+    /// and first argument.
+    fn verdict(program: &[u8], number: i64, argument: u64) -> u32 {
+        let mut data = [0u8; 64];
+        data[0..4].copy_from_slice(&u32::try_from(number).unwrap().to_ne_bytes());
+        data[4..8].copy_from_slice(&0xc000_003e_u32.to_ne_bytes());
+        data[16..24].copy_from_slice(&argument.to_ne_bytes());
+        let (mut at, mut accumulator) = (0usize, 0u32);
+        loop {
+            let [c0, c1, jt, jf, k @ ..] = program.as_chunks::<8>().0[at];
+            let (code, k) = (u32::from(u16::from_ne_bytes([c0, c1])), u32::from_ne_bytes(k));
+            at += 1;
+            let jump = match code {
+                0x20 => {
+                    accumulator = u32::from_ne_bytes(data[k as usize..k as usize + 4].try_into().unwrap());
+                    continue;
+                }
+                0x54 => {
+                    accumulator &= k;
+                    continue;
+                }
+                0x05 => {
+                    at += k as usize;
+                    continue;
+                }
+                0x06 => return k,
+                0x15 => accumulator == k,
+                0x25 => accumulator > k,
+                0x35 => accumulator >= k,
+                0x45 => accumulator & k != 0,
+                other => panic!("instruction {other:#x}"),
+            };
+            at += usize::from(if jump { jt } else { jf });
+        }
+    }
+
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn the_default_profile_decides_as_dockers() {
+        let program = Filters::default().compile(&profile::default(&Capabilities::new())).unwrap();
+        let says = |number, argument| verdict(&program, number, argument);
+        assert_eq!(says(libc::SYS_read, 0), ALLOW);
+        assert_eq!(says(libc::SYS_mount, 0), EPERM);
+        assert_eq!(says(libc::SYS_keyctl, 0), EPERM);
+        assert_eq!(says(libc::SYS_io_uring_setup, 0), EPERM);
+        assert_eq!(says(libc::SYS_clone3, 0), ENOSYS);
+        assert_eq!(says(libc::SYS_clone, libc::SIGCHLD as u64), ALLOW);
+        assert_eq!(says(libc::SYS_clone, libc::CLONE_NEWNS as u64), EPERM);
+        assert_eq!(says(libc::SYS_clone, libc::CLONE_NEWUSER as u64 | libc::SIGCHLD as u64), EPERM);
+        assert_eq!(says(libc::SYS_socket, libc::AF_INET as u64), ALLOW);
+        assert_eq!(says(libc::SYS_socket, libc::AF_VSOCK as u64), EPERM);
+        assert_eq!(says(libc::SYS_personality, 0xffff_ffff), ALLOW);
+        assert_eq!(says(libc::SYS_personality, 0x0040_0000), EPERM);
+    }
+
+    #[test]
+    fn a_profile_is_compiled_once() {
+        let filters = Filters::default();
+        let profile = profile::default(&Capabilities::new());
+        let first = filters.compile(&profile).unwrap();
+        assert!(Arc::ptr_eq(&first, &filters.compile(&profile).unwrap()));
+    }
+}

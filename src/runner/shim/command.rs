@@ -17,7 +17,7 @@ pub(super) fn run(command: &Path, launch: &Launch, task: Task) -> Result<Option<
     match (&launch.kind, task) {
         (_, Task::Start) => arguments.add(&["start"]),
         (LaunchKind::Container { .. }, Task::Create) => {
-            arguments.add(&["create", "--bundle", ".", "--pid-file", PID_FILE])
+            arguments.add(&["create", "--bundle", ".", "--pid-file", PID_FILE]);
         }
         (LaunchKind::Exec { .. }, Task::Create) => {
             arguments.add(&["exec", "--detach", "--process", files::PROCESS, "--pid-file", PID_FILE]);

@@ -14,7 +14,6 @@ use super::stdio::Stdio;
 use crate::runner::cgroup;
 use crate::runner::files::{self, PidRecord};
 use crate::runner::launch::{Launch, LaunchKind, RuntimeKind};
-use crate::sys;
 
 /// A container, or an exec in one.
 pub(super) struct Container {
@@ -68,7 +67,12 @@ impl Container {
     pub(super) fn start(&mut self) -> Result<i32, String> {
         match (&self.launch.kind, self.pid) {
             (LaunchKind::Exec { .. }, None) => {
-                self.make().map_err(|message| format!("exec failed: unable to start container process: {message}"))
+                // runc says so itself.
+                let said = |message: &str| message.starts_with("exec failed: ");
+                self.make().map_err(|message| match said(&message) {
+                    true => message,
+                    false => format!("exec failed: unable to start container process: {message}"),
+                })
             }
             (LaunchKind::Container { .. }, Some(pid)) => self.release().map(|()| pid),
             (LaunchKind::Container { .. }, None) => Err("the container has not been created".to_owned()),
@@ -94,7 +98,6 @@ impl Container {
             self.stdio.close_input();
         }
         self.record(pid).map_err(cannot("record the process"))?;
-        sys::process::trim_heap();
         Ok(pid)
     }
 

@@ -53,7 +53,7 @@ pub(super) fn run(launch: &Launch, task: Task, ends: ContainerEnds) -> Result<i3
         }
         ForkResult::Parent { child } => {
             drop((ends, pipe));
-            let result = report::end_of(child).map_err(cannot).and_then(|end| report::receive(reports, end));
+            let result = report::end_of(child).map_err(cannot).and_then(|end| report::receive(reports, &end));
             // Its zombie must be gone before the shim counts its children; an error would mean that it is.
             let _ = nix::sys::wait::waitpid(child, None);
             result

@@ -46,13 +46,13 @@ pub(super) fn install(pipe: OwnedFd) -> io::Result<()> {
 }
 
 /// Waits for the first decisive report, or the end of the creator. `Err` is why there is no process.
-pub(super) fn receive(pipe: OwnedFd, creator: OwnedFd) -> Result<i32, String> {
+pub(super) fn receive(pipe: OwnedFd, creator: &OwnedFd) -> Result<i32, String> {
     use rustix::event::{PollFd, PollFlags, poll};
     let mut details = Vec::new();
     let mut lines = BufReader::new(std::fs::File::from(pipe));
     loop {
         let (readable, ended) = {
-            let mut fds = [PollFd::new(lines.get_ref(), PollFlags::IN), PollFd::new(&creator, PollFlags::IN)];
+            let mut fds = [PollFd::new(lines.get_ref(), PollFlags::IN), PollFd::new(creator, PollFlags::IN)];
             match poll(&mut fds, None) {
                 Ok(_) => (fds[0].revents().contains(PollFlags::IN), !fds[1].revents().is_empty()),
                 Err(rustix::io::Errno::INTR) => continue,

@@ -14,12 +14,16 @@ use super::container::Container;
 use super::log::Log;
 use super::stdio::{CHUNK, Output};
 use crate::runner::{Exit, Reply, Request, files};
+use crate::sys;
 
 /// How long a terminal may take to hand over what was written to it before the process ended: another process may still
 /// have it open.
 const DRAIN: Duration = Duration::from_millis(500);
 /// How much is read from a pipe after the process ended: what it wrote before is at most a full pipe.
 const LEFTOVER: usize = 1 << 20;
+
+/// A container that lives so long without a sound is one to wait for: a short one does not pay for tidiness.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// The loop's state.
 pub(super) struct Server {
@@ -32,6 +36,8 @@ pub(super) struct Server {
     ended: Option<(i32, Instant)>,
     /// Everything was said about the end.
     exit: Option<Exit>,
+    /// Memory has not been given back since the process was started.
+    large: bool,
     /// Nothing was made, or it was undone.
     given_up: bool,
     buffer: Box<[u8; CHUNK]>,
@@ -48,6 +54,13 @@ struct Ready {
     conns: Vec<(bool, bool, bool)>,
 }
 
+impl Ready {
+    fn nothing(&self) -> bool {
+        let any_conn = self.conns.iter().any(|&(readable, writable, gone)| readable || writable || gone);
+        !(self.listener || self.children || self.outputs.contains(&true) || self.input || any_conn)
+    }
+}
+
 impl Server {
     pub(super) fn new(listener: UnixListener, children: SignalFd, container: Container, log: Option<Log>) -> Self {
         Self {
@@ -58,6 +71,7 @@ impl Server {
             conns: Vec::new(),
             ended: None,
             exit: None,
+            large: false,
             given_up: false,
             buffer: Box::new([0; CHUNK]),
         }
@@ -88,6 +102,11 @@ impl Server {
                 self.accept();
             }
             self.settle();
+            if self.large && ready.nothing() {
+                self.large = false;
+                // What creating took is not needed for waiting. If it fails we are only larger.
+                let _ = sys::memory::release();
+            }
         }
     }
 
@@ -135,10 +154,15 @@ impl Server {
         })
     }
 
-    /// How long to wait at most: for ever, except for the last output of a terminal.
+    /// How long to wait at most: for ever, except for the last output of a terminal, and for the moment of quiet in which
+    /// memory is given back.
     fn patience(&self) -> Option<Timespec> {
-        let (_, deadline) = self.ended.filter(|_| self.exit.is_none())?;
-        Timespec::try_from(deadline.saturating_duration_since(Instant::now())).ok()
+        let patience = match self.ended.filter(|_| self.exit.is_none()) {
+            Some((_, deadline)) => deadline.saturating_duration_since(Instant::now()),
+            None if self.large => QUIET,
+            None => return None,
+        };
+        Timespec::try_from(patience).ok()
     }
 
     /// Collects every child that has ended; orphans of the container among them are nobody's business.
@@ -225,7 +249,10 @@ impl Server {
     fn obey(&mut self, at: usize, request: &Request) {
         let reply = match *request {
             Request::Create => self.make(Container::create),
-            Request::Start => self.make(Container::start),
+            Request::Start => {
+                self.large = true;
+                self.make(Container::start)
+            }
             Request::Attach { stdin, stdout, stderr } => return self.conns[at].attach(stdin, [stdout, stderr]),
             Request::Resize { rows, cols } => match self.container.stdio.resize(rows, cols) {
                 Ok(()) => Reply::Done,
