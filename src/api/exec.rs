@@ -66,7 +66,7 @@ pub(super) async fn start(
 ) -> Result<Response, ApiError> {
     let door = Door::of(&mut request);
     let config: ExecStartConfig = body::read_json(request).await?;
-    let asked = api.engine.exec_inspect(&id)?.request;
+    let asked = api.engine.exec_inspect(&id).await?.request;
     let detach = config.detach.unwrap_or(false);
     let engine = api.engine.clone();
     let console = console_size(config.console_size.as_deref());
@@ -97,8 +97,8 @@ pub(super) async fn resize(api: &Api, id: &str, query: &Query) -> Result<Respons
 }
 
 /// `GET /exec/{id}/json`.
-pub(super) fn inspect(api: &Api, id: &str) -> Result<Response, ApiError> {
-    let state = api.engine.exec_inspect(id)?;
+pub(super) async fn inspect(api: &Api, id: &str) -> Result<Response, ApiError> {
+    let state = api.engine.exec_inspect(id).await?;
     let (request, exec) = (state.request, state.id.to_string());
     let response = ExecInspectResponse {
         can_remove: Some(!state.running && state.exit_code.is_some()),

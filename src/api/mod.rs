@@ -180,7 +180,7 @@ impl Api {
             Route::ExecCreate(name) => exec::create(self, name, request).await,
             Route::ExecStart(id) => exec::start(self, version, id, request).await,
             Route::ExecResize(id) => exec::resize(self, &id, query).await,
-            Route::ExecInspect(id) => exec::inspect(self, &id),
+            Route::ExecInspect(id) => exec::inspect(self, &id).await,
             Route::ImageList => images::list(self, query).await,
             Route::ImageCreate => images::transfer::create(self, query, request).await,
             Route::ImageLoad => images::transfer::load(self, query, request).await,

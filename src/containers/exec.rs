@@ -248,7 +248,6 @@ impl Engine {
                     137
                 }
             };
-            log_error("clean up after the exec", engine.runner().clean(&dir).await);
             // The session may be gone with its container.
             let _ = engine.inner.sessions.update(&state.id, |session| {
                 session.state.running = false;
@@ -256,6 +255,7 @@ impl Engine {
                 session.state.pid = 0;
                 session.shim = None;
             });
+            log_error("clean up after the exec", engine.runner().clean(&dir).await);
             if let Ok(cell) = engine.find(container.as_str()) {
                 engine.exec_event(&cell.snapshot(), "exec_die", &state, &[("exitCode", code.to_string())]);
             }
@@ -275,9 +275,20 @@ impl Engine {
         }
     }
 
-    /// State of an exec.
-    pub fn exec_inspect(&self, id: &str) -> Result<ExecState, EngineError> {
+    /// State of an exec. The end of its streams and its exit code reach us by two ways: who asks for the code at the
+    /// streams' end is kept until it is here.
+    pub async fn exec_inspect(&self, id: &str) -> Result<ExecState, EngineError> {
         let id = self.inner.sessions.find(id)?;
-        self.inner.sessions.update(&id, |session| session.state.clone())
+        let now = || self.inner.sessions.update(&id, |session| (session.state.clone(), session.shim.clone()));
+        let (mut state, shim) = now()?;
+        let reaped = state.running && !Path::new(&format!("/proc/{}", state.pid)).exists();
+        if let Some(shim) = shim.filter(|_| reaped) {
+            match shim.wait().await {
+                Ok(exit) => state = ExecState { running: false, exit_code: Some(exit.code.into()), pid: 0, ..state },
+                // The shim has gone: the one who watched it has told the session.
+                Err(_) => state = now()?.0,
+            }
+        }
+        Ok(state)
     }
 }
