@@ -21,7 +21,7 @@ use super::{Changed, exit};
 use crate::bridge::ipam;
 use crate::firewall::Change;
 use crate::model::{ContainerId, Endpoint, HostBinding, NetworkMode, Port};
-use crate::netns::NetNs;
+use crate::netns::{self, NetNs, Sysctls};
 use crate::runner::Shim;
 use crate::runner::launch::{Launch, LaunchKind, Overlay};
 use crate::runner::oci::{self, OciInput};
@@ -181,7 +181,7 @@ impl Engine {
             NetworkMode::Host => Ok(bare),
             NetworkMode::Container(who) => self.join(container, who, bare),
             NetworkMode::None => {
-                let own = self.make_netns(&container.id, undo).await?;
+                let own = self.make_netns(&container.id, netns::CLOSED, undo).await?;
                 Ok(Sandbox { netns: Some(own.path().to_owned()), own: Some(own), ..bare })
             }
             NetworkMode::Bridge => {
@@ -190,7 +190,7 @@ impl Engine {
                 let ports = self.reserve_ports(container, network)?;
                 let endpoint = self.lease(container, network, &ports)?;
                 undo.leased = true;
-                let own = self.make_netns(&container.id, undo).await?;
+                let own = self.make_netns(&container.id, netns::BRIDGED, undo).await?;
                 Ok(Sandbox {
                     netns: Some(own.path().to_owned()),
                     own: Some(own),
@@ -234,12 +234,17 @@ impl Engine {
         owner.id
     }
 
-    async fn make_netns(&self, id: &ContainerId, undo: &mut Undo) -> Result<NetNs, EngineError> {
+    async fn make_netns(
+        &self,
+        id: &ContainerId,
+        sysctls: &'static Sysctls,
+        undo: &mut Undo,
+    ) -> Result<NetNs, EngineError> {
         let dir = self.config().exec_root.join("netns");
         let path = dir.join(id.as_str());
         let made = blocking(move || {
             std::fs::create_dir_all(&dir)?;
-            NetNs::create(&path, SYSCTLS).map_err(EngineError::from)
+            NetNs::create(&path, sysctls).map_err(EngineError::from)
         });
         let netns = made.await?;
         undo.netns = Some(netns.clone());
@@ -411,10 +416,6 @@ impl Engine {
         }
     }
 }
-
-/// Docker's sysctls in a namespace of its own: everyone may ping, and bind ports below 1024.
-const SYSCTLS: &crate::netns::Sysctls =
-    &[("net.ipv4.ping_group_range", "0 2147483647"), ("net.ipv4.ip_unprivileged_port_start", "0")];
 
 /// What a cleaning step could not do is logged, and the cleaning goes on.
 pub(super) fn log_error<T, E: std::fmt::Display>(step: &'static str, done: Result<T, E>) {
