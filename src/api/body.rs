@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use bytes::{Buf, Bytes};
 use futures_util::{Stream, StreamExt};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited, StreamBody};
+use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Request, StatusCode};
@@ -29,7 +29,7 @@ const JSON_LIMIT: usize = 4 << 20;
 /// Chunks of an upload that may wait for the blocking reader.
 const UPLOAD_CHUNKS: usize = 16;
 
-/// Bytes of a refused upload that are read and thrown away, so that the client gets to read the answer.
+/// Bytes of a refused body that are read and thrown away, so that the client gets to read the answer.
 const DRAIN_LIMIT: usize = 256 << 20;
 
 /// A body that is there already.
@@ -77,20 +77,33 @@ pub(super) fn json_line(value: &impl Serialize) -> Bytes {
 
 /// Reads a JSON body.
 pub(super) async fn read_json<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, ApiError> {
-    let bytes = match Limited::new(request.into_body(), JSON_LIMIT).collect().await {
-        Ok(collected) => collected.to_bytes(),
-        Err(error) if error.is::<LengthLimitError>() => {
-            return Err(ApiError {
-                status: StatusCode::PAYLOAD_TOO_LARGE,
-                message: format!("request body is larger than {JSON_LIMIT} bytes"),
-            });
-        }
-        Err(error) => return Err(ApiError::bad_request(format!("cannot read the request body: {error}"))),
-    };
+    let bytes = read_limited(request.into_body()).await?;
     if bytes.is_empty() {
         return Err(ApiError::bad_request("invalid JSON: got EOF while reading request body"));
     }
     serde_json::from_slice(&bytes).map_err(|error| ApiError::bad_request(format!("invalid JSON: {error}")))
+}
+
+/// Reads a body of at most [`JSON_LIMIT`]; the rest of a longer one is drained.
+async fn read_limited(mut body: Incoming) -> Result<Vec<u8>, ApiError> {
+    let (mut bytes, mut drained) = (Vec::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| ApiError::bad_request(format!("cannot read the request body: {error}")))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if drained == 0 && bytes.len() + data.len() <= JSON_LIMIT {
+            bytes.extend_from_slice(&data);
+            continue;
+        }
+        drained += data.len();
+        if drained > DRAIN_LIMIT {
+            break;
+        }
+    }
+    if drained > 0 {
+        let message = format!("request body is larger than {JSON_LIMIT} bytes");
+        return Err(ApiError { status: StatusCode::PAYLOAD_TOO_LARGE, message });
+    }
+    Ok(bytes)
 }
 
 /// The blocking end of an upload. A client that goes away before the end is an error, never an early end.

@@ -19,9 +19,12 @@ pub(in crate::api) async fn create(api: &Api, query: &Query, request: Request<In
         (Some(url), _) => {
             Err(ApiError::not_served(format!("pontoon does not fetch {url:?}: download it and import the file")))
         }
-        (None, Some(image)) => Err(ApiError::not_served(format!(
-            "cannot pull {image:?}: pontoon has no registry client yet: load or import the image"
-        ))),
+        (None, Some(image)) => {
+            let image = query.get("tag").map_or_else(|| image.to_owned(), |tag| format!("{image}:{tag}"));
+            Err(ApiError::not_served(format!(
+                "cannot pull {image}: pontoon has no registry client yet: load or import the image"
+            )))
+        }
         (None, None) => Err(ApiError::bad_request("one of fromSrc and fromImage is needed")),
     }
 }

@@ -104,7 +104,7 @@ fn parse(name: Option<&str>, mut body: Value, daemon: &Daemon<'_>) -> Result<Act
 
     let mut warnings = Vec::new();
     let process = config::process(&config, &host)?;
-    let network = network::network(&config, &host, networks, mac, &mut warnings)?;
+    let network = network::network(&config, &host, networks, mac)?;
     let mounts = mounts::mounts(&config, &host)?;
     let spec = ContainerSpec {
         resources: limits::resources(&host, daemon.cpus, &mut warnings)?,

@@ -19,7 +19,6 @@ pub(super) fn network(
     host: &HostConfig,
     networks: Option<NetworkingConfig>,
     mac: Option<String>,
-    warnings: &mut Vec<String>,
 ) -> Result<NetworkSpec, ApiError> {
     // Not a 404: clients take that for a missing image and pull.
     let mode = host.network_mode.as_deref().unwrap_or_default();
@@ -55,9 +54,6 @@ pub(super) fn network(
         links: host.links.iter().flatten().map(|text| link(text)).collect::<Result<_, _>>()?,
     };
     check_conflicts(&spec, !exposed.is_empty())?;
-    if spec.mode == NetworkMode::Host && (!spec.publish.is_empty() || spec.publish_all) {
-        warnings.push("Published ports are discarded when using host network mode".into());
-    }
     Ok(spec)
 }
 

@@ -116,9 +116,6 @@ fn the_four_archetypes() {
     ] {
         assert_eq!(spec(json!({}), json!({ "NetworkMode": text })).network.mode, mode);
     }
-    let publish = json!({ "NetworkMode": "host", "PortBindings": { "80/tcp": [{ "HostPort": "80" }] } });
-    let action = parsed(body(json!({}), publish)).expect("valid");
-    assert_eq!(action.warnings, ["Published ports are discarded when using host network mode"]);
 }
 
 #[test]
