@@ -65,8 +65,8 @@ async fn copy_input(
 ) -> Result<Ended, CliError> {
     let mut buffer = vec![0; BUFFER];
     loop {
-        let count =
-            stdin.read(&mut buffer).await.map_err(|error| CliError::new(format!("cannot read stdin: {error}")))?;
+        // A terminal that has gone away reads as an error: no more will come from it.
+        let count = stdin.read(&mut buffer).await.unwrap_or(0);
         let typed = match &mut keys {
             Some(keys) => keys.typed(&buffer[..count]),
             None => Typed::Send(buffer[..count].to_vec()),

@@ -162,12 +162,8 @@ async fn create(client: &Client, flags: &ContainerFlags, streams: Streams) -> Re
         Err(error) if error.status == Some(404) && flags.pull == "missing" && names_image(&error) => {
             let (repository, tag) = images::split_tag(flags.image());
             eprint(&format!("Unable to find image '{repository}:{tag}' locally\n"));
-            match progress::pull(client, flags.image(), flags.platform.as_deref()).await {
-                // A daemon that cannot pull has said all there is to say.
-                Err(pulling) if matches!(pulling.status, Some(404 | 501)) => Err(error),
-                Err(pulling) => Err(pulling),
-                Ok(()) => client.docker().create_container(options, body).await.map_err(CliError::from),
-            }
+            progress::pull(client, flags.image(), flags.platform.as_deref()).await?;
+            client.docker().create_container(options, body).await.map_err(CliError::from)
         }
         outcome => outcome,
     }?;
