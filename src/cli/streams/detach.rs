@@ -15,6 +15,14 @@ pub(in crate::cli) enum Typed {
     Detach,
 }
 
+/// The same text, if it can be read: for the command line, so that nothing is started with keys that nobody can type.
+pub(in crate::cli) fn checked(text: &str) -> Result<String, CliError> {
+    if !text.is_empty() {
+        DetachKeys::parse(text)?;
+    }
+    Ok(text.to_owned())
+}
+
 /// Watches what is typed. Keys that may begin the sequence are held back until it is clear that they do not.
 #[derive(Debug)]
 pub(in crate::cli) struct DetachKeys {

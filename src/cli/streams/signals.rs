@@ -25,36 +25,49 @@ const ENDING: [(&str, i32); 4] =
 /// Caught from the moment it is made, so that a signal between create and start is not lost.
 pub(in crate::cli) struct Signals {
     listeners: Vec<(&'static str, i32, Signal)>,
+    purpose: Purpose,
+}
+
+/// What is done with what is caught.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    HandOn,
+    End,
 }
 
 impl Signals {
-    /// Signals for the container.
-    pub(in crate::cli) fn to_hand_on() -> Result<Self, CliError> {
-        Self::listen(&HANDED_ON)
+    /// For a container in the foreground. One that has our terminal gets its keys, ctrl-c among them, as input: signals
+    /// are for us then. Otherwise they are for it, unless `proxy` is off.
+    pub(in crate::cli) fn of_container(has_terminal: bool, proxy: bool) -> Result<Self, CliError> {
+        match (has_terminal, proxy) {
+            (true, _) => Self::ending(),
+            (false, true) => Self::listen(&HANDED_ON, Purpose::HandOn),
+            (false, false) => Ok(Self::none()),
+        }
     }
 
-    /// Signals that end us.
+    /// Signals that end us: caught, so that the terminal is restored first.
     pub(in crate::cli) fn ending() -> Result<Self, CliError> {
-        Self::listen(&ENDING)
+        Self::listen(&ENDING, Purpose::End)
     }
 
-    /// No signals.
+    /// Nothing is caught.
     pub(in crate::cli) fn none() -> Self {
-        Self { listeners: Vec::new() }
+        Self { listeners: Vec::new(), purpose: Purpose::End }
     }
 
-    fn listen(signals: &[(&'static str, i32)]) -> Result<Self, CliError> {
+    fn listen(signals: &[(&'static str, i32)], purpose: Purpose) -> Result<Self, CliError> {
         let listen = |&(name, number): &(&'static str, i32)| {
             let listener = signal(SignalKind::from_raw(number));
             listener
                 .map(|listener| (name, number, listener))
                 .map_err(|error| CliError::new(format!("cannot catch SIG{name}: {error}")))
         };
-        Ok(Self { listeners: signals.iter().map(listen).collect::<Result<_, _>>()? })
+        Ok(Self { listeners: signals.iter().map(listen).collect::<Result<_, _>>()?, purpose })
     }
 
     /// The next one: name without SIG, and number.
-    pub(in crate::cli) async fn next(&mut self) -> (&'static str, i32) {
+    async fn next(&mut self) -> (&'static str, i32) {
         std::future::poll_fn(|context| {
             for (name, number, listener) in &mut self.listeners {
                 if listener.poll_recv(context).is_ready() {
@@ -66,11 +79,15 @@ impl Signals {
         .await
     }
 
-    /// Hands every signal on, for ever. `container` is a name or id as a path segment.
-    pub(in crate::cli) async fn hand_on(&mut self, client: &Client, container: &str) -> std::convert::Infallible {
+    /// Hands signals on to `container` (a name or id as a path segment), for ever; or answers the number of the first one
+    /// that ends us.
+    pub(in crate::cli) async fn serve(&mut self, client: &Client, container: &str) -> i32 {
         use bollard::query_parameters::KillContainerOptionsBuilder;
         loop {
-            let (name, _) = self.next().await;
+            let (name, number) = self.next().await;
+            if self.purpose == Purpose::End {
+                return number;
+            }
             let options = KillContainerOptionsBuilder::default().signal(name).build();
             // The container may have ended meanwhile: its exit tells more than this error would.
             let _ = client.docker().kill_container(container, Some(options)).await;

@@ -7,6 +7,7 @@ use crate::cli::error::{CliError, Outcome};
 use crate::cli::flags::Streams;
 use crate::cli::grammar::go_bool;
 use crate::cli::streams::Resized;
+use crate::cli::streams::detach;
 use crate::cli::streams::signals::Signals;
 use crate::cli::streams::terminal::{self, RawMode};
 
@@ -17,7 +18,7 @@ ctrl-p ctrl-q leaves a container that has a terminal running. Without a terminal
 container. The exit code is the container's.")]
 pub(in crate::cli) struct Attach {
     /// Keys that leave a terminal's container running [default: ctrl-p,ctrl-q]
-    #[arg(long, value_name = "KEYS")]
+    #[arg(long, value_name = "KEYS", value_parser = detach::checked)]
     detach_keys: Option<String>,
     /// Do not attach our stdin
     #[arg(long)]
@@ -52,11 +53,7 @@ impl Attach {
         if stdin && tty && !terminal::stdin_is_terminal() {
             return Err(CliError::new("the input device is not a TTY"));
         }
-        let signals = match (tty, self.sig_proxy) {
-            (true, _) => Signals::ending()?,
-            (false, true) => Signals::to_hand_on()?,
-            (false, false) => Signals::none(),
-        };
+        let signals = Signals::of_container(tty && stdin, self.sig_proxy)?;
         let keys = self.detach_keys.as_deref();
         let streams = Streams { stdin, stdout: true, stderr: true };
         let attaching = run::attach(client, &id, streams, keys);

@@ -10,6 +10,7 @@ use crate::cli::client::{self, Client, Payload};
 use crate::cli::error::{CliError, Outcome};
 use crate::cli::flags;
 use crate::cli::streams::Resized;
+use crate::cli::streams::detach;
 use crate::cli::streams::signals::Signals;
 use crate::cli::streams::terminal::{self, RawMode};
 
@@ -30,7 +31,7 @@ pub(in crate::cli) struct Exec {
     #[arg(short, long)]
     detach: bool,
     /// Keys that leave a terminal's command running [default: ctrl-p,ctrl-q]
-    #[arg(long, value_name = "KEYS")]
+    #[arg(long, value_name = "KEYS", value_parser = detach::checked)]
     detach_keys: Option<String>,
     /// Environment variable, NAME=VALUE, or NAME with the value it has here; may be repeated
     #[arg(short, long, value_name = "VARIABLE")]

@@ -5,7 +5,7 @@ use hyper::body::Incoming;
 use hyper::{Method, Response};
 use serde_json::Value;
 
-use crate::cli::client::{Client, Payload, broken};
+use crate::cli::client::{Client, Payload};
 use crate::cli::error::{CliError, Outcome, RUN_FAILED};
 use crate::cli::streams::detach::{DEFAULT_KEYS, DetachKeys};
 use crate::cli::streams::signals::Signals;
@@ -26,9 +26,10 @@ pub(super) struct Foreground<'a> {
 }
 
 impl Foreground<'_> {
-    /// Carries the streams, then asks `exit_code`, which is polled from the start.
+    /// Carries the streams until they end, then waits for `exit_code`, whose question the daemon has had all along.
     pub(super) async fn watch(mut self, streams: Hijacked, exit_code: impl Future<Output = Outcome>) -> Outcome {
-        let keys = self.tty.then(|| DetachKeys::parse(self.keys.unwrap_or(DEFAULT_KEYS))).transpose()?;
+        let keys = self.keys.filter(|keys| !keys.is_empty()).unwrap_or(DEFAULT_KEYS);
+        let keys = self.tty.then(|| DetachKeys::parse(keys)).transpose()?;
         let input = Input { stdin: self.stdin, keys };
         let process = async {
             match carry(streams, self.tty, input).await? {
@@ -42,12 +43,8 @@ impl Foreground<'_> {
                 false => std::future::pending().await,
             }
         };
-        let signals = async {
-            match (self.tty, self.whose) {
-                (false, Resized::Container(id)) => match self.signals.hand_on(self.client, id).await {},
-                _ => self.signals.next().await.1,
-            }
-        };
+        let (Resized::Container(id) | Resized::Exec(id)) = self.whose;
+        let signals = self.signals.serve(self.client, id);
         tokio::select! {
             outcome = process => outcome,
             outcome = sizes => outcome,
@@ -64,8 +61,11 @@ pub(super) async fn open_wait(client: &Client, id: &str, condition: &str) -> Res
 
 /// The answer to [`open_wait`].
 pub(super) async fn exit_code(waiting: Response<Incoming>) -> Outcome {
-    let body = waiting.into_body().collect().await.map_err(broken)?.to_bytes();
-    let answer: Value = serde_json::from_slice(&body).map_err(broken)?;
+    let lost = |error: &dyn std::fmt::Display| {
+        CliError::new(format!("lost sight of the container: {error}; see its state with ps -a")).with_code(RUN_FAILED)
+    };
+    let body = waiting.into_body().collect().await.map_err(|error| lost(&error))?.to_bytes();
+    let answer: Value = serde_json::from_slice(&body).map_err(|error| lost(&error))?;
     if let Some(message) = answer["Error"]["Message"].as_str().filter(|message| !message.is_empty()) {
         return Err(CliError::new(message).with_code(RUN_FAILED));
     }

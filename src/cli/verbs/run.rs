@@ -10,6 +10,7 @@ use crate::cli::error::{CliError, Outcome, RUN_FAILED};
 use crate::cli::flags::{ContainerFlags, Streams};
 use crate::cli::grammar::go_bool;
 use crate::cli::streams::Resized;
+use crate::cli::streams::detach;
 use crate::cli::streams::signals::Signals;
 use crate::cli::streams::terminal::{self, RawMode};
 use crate::cli::{eprint, print};
@@ -34,7 +35,7 @@ pub(in crate::cli) struct Run {
     #[arg(short, long)]
     detach: bool,
     /// Keys that leave a terminal's container running [default: ctrl-p,ctrl-q]
-    #[arg(long, value_name = "KEYS")]
+    #[arg(long, value_name = "KEYS", value_parser = detach::checked)]
     detach_keys: Option<String>,
     /// Hand signals on to the container, where it has no terminal
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "true",
@@ -75,11 +76,7 @@ impl Run {
             return Err(CliError::new("the input device is not a TTY"));
         }
         // Caught before there is a container that they could be meant for.
-        let signals = match (self.detach, flags.tty, self.sig_proxy) {
-            (true, ..) | (_, false, false) => Signals::none(),
-            (_, true, _) => Signals::ending()?,
-            (_, false, true) => Signals::to_hand_on()?,
-        };
+        let signals = Signals::of_container(flags.tty && streams.stdin, self.sig_proxy && !self.detach)?;
         let id = create(client, flags, streams).await.map_err(CliError::of_start)?;
         if self.detach {
             start(client, &id).await?;

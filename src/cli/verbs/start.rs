@@ -10,6 +10,7 @@ use crate::cli::error::{CliError, Outcome};
 use crate::cli::flags::Streams;
 use crate::cli::grammar::go_bool;
 use crate::cli::streams::Resized;
+use crate::cli::streams::detach;
 use crate::cli::streams::signals::Signals;
 use crate::cli::streams::terminal::RawMode;
 
@@ -23,7 +24,7 @@ pub(in crate::cli) struct Start {
     #[arg(short, long)]
     interactive: bool,
     /// Keys that leave a terminal's container running [default: ctrl-p,ctrl-q]
-    #[arg(long, value_name = "KEYS")]
+    #[arg(long, value_name = "KEYS", value_parser = detach::checked)]
     detach_keys: Option<String>,
     /// Hand signals on to the container, where it has no terminal
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "true",
@@ -52,11 +53,7 @@ impl Start {
         let tty = container["Config"]["Tty"] == true;
         let streams =
             Streams { stdin: self.interactive && container["Config"]["OpenStdin"] == true, stdout: true, stderr: true };
-        let signals = match (tty, self.sig_proxy) {
-            (true, _) => Signals::ending()?,
-            (false, true) => Signals::to_hand_on()?,
-            (false, false) => Signals::none(),
-        };
+        let signals = Signals::of_container(tty && streams.stdin, self.sig_proxy)?;
         let removed = container["HostConfig"]["AutoRemove"] == true;
         let condition = if removed { "removed" } else { "next-exit" };
         let attaching = run::attach(client, &id, streams, self.detach_keys.as_deref());
