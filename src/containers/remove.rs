@@ -62,6 +62,7 @@ impl Engine {
                 self.container_event(&leaving, "destroy", &[]);
                 cell.milestones.send_modify(|milestones| milestones.removed = true);
                 tracing::info!(container = %leaving.id.short(), name = %leaving.name, "removed");
+                self.release_images().await;
                 Ok(())
             }
             Err(error) => {
@@ -72,6 +73,14 @@ impl Engine {
                 cell.publish(dead);
                 Err(error)
             }
+        }
+    }
+
+    /// An image that was removed by force may have waited for its last container. What stays now goes at the next start.
+    async fn release_images(&self) {
+        let images = self.images().clone();
+        if let Err(error) = blocking(move || images.release()).await {
+            tracing::warn!(error = error.message, "cannot release removed images");
         }
     }
 

@@ -204,7 +204,7 @@ impl Images {
 
     /// `docker rmi`: takes a reference away, and the image with its last one. `users` are containers (short id, is
     /// running) that use the image: without `force` they are a conflict, and a running one keeps the image whatever is
-    /// forced (named by a reference, the reference goes).
+    /// forced (named by a reference, the reference goes). What stopped ones need stays on the disk, out of sight.
     ///
     /// # Errors
     ///
@@ -225,7 +225,12 @@ impl Images {
             }
         }
         if plan.delete {
-            let gone = self.storage.delete(&image)?;
+            let gone = if plan.retain {
+                self.store.retain_image(&image.id)?;
+                Vec::new()
+            } else {
+                self.storage.delete(&image)?
+            };
             removed.push(Removed::Deleted(image.id.to_string()));
             let chains = chain_ids(&image.layers);
             let unused = image.layers.iter().zip(chains).filter(|(layer, _)| gone.contains(layer));
@@ -234,6 +239,16 @@ impl Images {
             removed.extend(unused);
         }
         Ok(removed)
+    }
+
+    /// Gives back the disk of images that were removed by force and that only containers kept; to be called after a
+    /// container is removed.
+    ///
+    /// # Errors
+    ///
+    /// [`ImageError::Store`].
+    pub fn release(&self) -> Result<(), ImageError> {
+        self.storage.release()
     }
 
     /// The directories of an image's layers.

@@ -24,6 +24,8 @@ pub(super) struct Plan {
     pub(super) untag: Vec<String>,
     /// The image itself goes.
     pub(super) delete: bool,
+    /// But out of sight only: stopped containers that use it can still start.
+    pub(super) retain: bool,
 }
 
 /// Decides.
@@ -47,7 +49,7 @@ pub(super) fn plan(removal: &Removal<'_>) -> Result<Plan, ImageError> {
         }
         // Forced while a container runs: the name goes, the image stays for the container.
         let delete = last && running.is_none();
-        return Ok(Plan { untag: vec![(*reference).to_owned()], delete });
+        return Ok(Plan { untag: vec![(*reference).to_owned()], delete, retain: delete && !users.is_empty() });
     }
     let conflict =
         |how: &str, why: String| Err(ImageError::Conflict(format!("unable to delete {} ({how}) - {why}", id.short())));
@@ -60,7 +62,7 @@ pub(super) fn plan(removal: &Removal<'_>) -> Result<Plan, ImageError> {
     if let Some((container, _)) = stopped {
         return conflict("must be forced", format!("image is being used by stopped container {container}"));
     }
-    Ok(Plan { untag: references.to_vec(), delete: true })
+    Ok(Plan { untag: references.to_vec(), delete: true, retain: !users.is_empty() })
 }
 
 #[cfg(test)]
@@ -75,8 +77,12 @@ mod tests {
             .map_err(|e| e.to_string())
     }
 
+    fn retained(untag: &[&str]) -> Result<Plan, String> {
+        goes(untag, true).map(|plan| Plan { retain: true, ..plan })
+    }
+
     fn goes(untag: &[&str], delete: bool) -> Result<Plan, String> {
-        Ok(Plan { untag: untag.iter().map(|&r| r.to_owned()).collect(), delete })
+        Ok(Plan { untag: untag.iter().map(|&r| r.to_owned()).collect(), delete, retain: false })
     }
 
     #[test]
@@ -115,8 +121,8 @@ mod tests {
 
     #[test]
     fn force_takes_all_but_what_runs() {
-        assert_eq!(decide(&["a:1", "b:1"], None, true, &[("abc", false)]), goes(&["a:1", "b:1"], true));
-        assert_eq!(decide(&["a:1"], Some("a:1"), true, &[("abc", false)]), goes(&["a:1"], true));
+        assert_eq!(decide(&["a:1", "b:1"], None, true, &[("abc", false)]), retained(&["a:1", "b:1"]));
+        assert_eq!(decide(&["a:1"], Some("a:1"), true, &[("abc", false)]), retained(&["a:1"]));
         assert_eq!(decide(&["a:1"], Some("a:1"), true, &[("abc", true)]), goes(&["a:1"], false));
     }
 }

@@ -71,12 +71,13 @@ impl Storage {
             fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).map_err(io("protect", &path))?;
         }
         let storage = Self { root: root.to_owned(), leases: Mutex::default(), store };
+        storage.release()?;
         storage.sweep()?;
         Ok(Arc::new(storage))
     }
 
     fn sweep(&self) -> Result<(), ImageError> {
-        let images = self.store.images()?;
+        let images = self.store.images_and_retained()?;
         let layers: BTreeSet<&str> = images.iter().flat_map(|i| &i.layers).map(Digest::hex).collect();
         let configs: BTreeSet<&str> = images.iter().map(|i| i.id.hex()).collect();
         self.sweep_directory("tmp", &BTreeSet::new())?;
@@ -158,6 +159,14 @@ impl Storage {
         Ok(unused)
     }
 
+    /// Deletes the images that were retained for containers which are gone.
+    pub(super) fn release(&self) -> Result<(), ImageError> {
+        for image in self.store.images_to_release()? {
+            self.delete(&image)?;
+        }
+        Ok(())
+    }
+
     /// Moves a blob into a workspace; dropping that is what takes time. A blob that cannot be moved is left to the next sweep.
     fn throw(&self, blob: &Blob) -> Option<Workspace> {
         let path = self.path(blob);
@@ -198,7 +207,7 @@ impl Storage {
     }
 
     fn size_in_catalogue(&self, diff_id: &Digest) -> Result<u64, ImageError> {
-        let images = self.store.images()?;
+        let images = self.store.images_and_retained()?;
         let sizes = images.iter().flat_map(|image| {
             image.layers.iter().zip(image.history.iter().filter(|step| !step.empty_layer).map(|step| step.size))
         });

@@ -133,6 +133,32 @@ fn removal_tells_what_went() {
 }
 
 #[test]
+fn a_forced_removal_leaves_stopped_containers_what_they_need() {
+    let home = Home::new();
+    let image = import(&home, "app", "x");
+    let row = crate::store::ContainerRow {
+        id: "c".into(),
+        name: "c".into(),
+        image: image.id.to_string(),
+        status: "exited".into(),
+        body: "{}".into(),
+    };
+    home.images.store.insert_container(&row).unwrap();
+    let removed = home.images.remove("app", true, &[("c".to_owned(), false)]).unwrap();
+    assert_eq!(removed, [Removed::Untagged("app:latest".into()), Removed::Deleted(image.id.to_string())]);
+    assert_eq!(home.images.list().unwrap(), []);
+    assert!(matches!(home.images.get(image.id.short()), Err(ImageError::NotFound(_))));
+    let home = home.reopen();
+    let kept = home.images.store.image_by_id(&image.id).unwrap().unwrap();
+    assert!(home.images.rootfs(&kept).lower[0].join("etc/issue").exists());
+    home.images.release().unwrap();
+    assert_eq!(home.counts(), [1, 1, 0]);
+    home.images.store.delete_container("c").unwrap();
+    home.images.release().unwrap();
+    assert_eq!(home.counts(), [0, 0, 0]);
+}
+
+#[test]
 fn the_next_start_sweeps_what_a_killed_one_left() {
     let home = Home::new();
     let image = import(&home, "kept", "x");

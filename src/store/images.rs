@@ -7,9 +7,34 @@ use crate::model::image::Image;
 use crate::model::{Digest, ImageId};
 
 impl Store {
-    /// Every image, unordered, with its references.
+    /// Every image, unordered, with its references; not those that are only retained for containers.
     pub fn images(&self) -> Result<Vec<Image>, StoreError> {
+        select(&self.db(), "SELECT body FROM images WHERE id NOT IN (SELECT image FROM retained_images)", [])
+    }
+
+    /// Every image that needs its files: also those that are only retained.
+    pub fn images_and_retained(&self) -> Result<Vec<Image>, StoreError> {
         select(&self.db(), "SELECT body FROM images", [])
+    }
+
+    /// Takes an image out of sight, with its references, but keeps it for the containers that use it; one transaction.
+    pub fn retain_image(&self, image: &ImageId) -> Result<(), StoreError> {
+        let mut db = self.db();
+        let transaction = db.transaction().step("remove image")?;
+        for sql in [
+            "DELETE FROM image_references WHERE image = ?1",
+            "INSERT INTO retained_images(image) VALUES (?1) ON CONFLICT DO NOTHING",
+        ] {
+            transaction.execute(sql, [image.as_str()]).step("remove image")?;
+        }
+        transaction.commit().step("remove image")
+    }
+
+    /// Retained images that no container uses any more.
+    pub fn images_to_release(&self) -> Result<Vec<Image>, StoreError> {
+        let sql = "SELECT body FROM images WHERE id IN (SELECT image FROM retained_images)
+                   AND id NOT IN (SELECT image FROM containers)";
+        select(&self.db(), sql, [])
     }
 
     /// Adds or replaces an image (its `references` field is ignored) and gives it references, taking each from the
@@ -24,6 +49,10 @@ impl Store {
                 "INSERT INTO images(id, body) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET body = excluded.body",
             )
             .and_then(|mut s| s.execute([image.id.as_str(), &body]))
+            .step("add image")?;
+        transaction
+            .prepare_cached("DELETE FROM retained_images WHERE image = ?1")
+            .and_then(|mut s| s.execute([image.id.as_str()]))
             .step("add image")?;
         for layer in &image.layers {
             transaction
@@ -43,7 +72,7 @@ impl Store {
         Ok(select(&self.db(), sql, [reference])?.pop())
     }
 
-    /// The image with exactly this id.
+    /// The image with exactly this id, retained ones too: a container may need it.
     pub fn image_by_id(&self, id: &ImageId) -> Result<Option<Image>, StoreError> {
         Ok(select(&self.db(), "SELECT body FROM images WHERE id = ?1", [id.as_str()])?.pop())
     }
@@ -53,7 +82,11 @@ impl Store {
         let low = format!("sha256:{hex}");
         // 'g' sorts behind every hexadecimal digit.
         let high = format!("{low}g");
-        select(&self.db(), "SELECT body FROM images WHERE id >= ?1 AND id < ?2", [&low, &high])
+        select(
+            &self.db(),
+            "SELECT body FROM images WHERE id >= ?1 AND id < ?2 AND id NOT IN (SELECT image FROM retained_images)",
+            [&low, &high],
+        )
     }
 
     /// Whether any image has the layer.

@@ -5,8 +5,9 @@ use rusqlite::Connection;
 use super::{Step, StoreError};
 
 /// Migration n brings the schema from version n to n + 1 (`PRAGMA user_version`).
-const MIGRATIONS: &[&str] = &[concat!(
-    "
+const MIGRATIONS: &[&str] = &[
+    concat!(
+        "
 CREATE TABLE meta(
     key   TEXT PRIMARY KEY,
     value TEXT NOT NULL
@@ -46,8 +47,10 @@ CREATE TABLE volumes(
     created   TEXT NOT NULL
 ) STRICT;
 ",
-    include_str!("images.sql")
-)];
+        include_str!("images.sql")
+    ),
+    include_str!("retained_images.sql"),
+];
 
 /// Brings the schema up to date.
 pub(super) fn migrate(db: &Connection) -> Result<(), StoreError> {
