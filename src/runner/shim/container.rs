@@ -23,6 +23,8 @@ pub(super) struct Container {
     /// Its streams, once it is made.
     pub(super) stdio: Stdio,
     pid: Option<i32>,
+    /// It was let run.
+    released: bool,
     /// `/<parent>/<id>`, for a container.
     cgroup: Option<PathBuf>,
     /// The first client that sent stdin is done.
@@ -39,7 +41,7 @@ impl Container {
             LaunchKind::Exec { .. } => Ok(()),
         };
         let stdio = Stdio::default();
-        Self { launch, root, stdio, pid: None, cgroup: None, input_over: false }
+        Self { launch, root, stdio, pid: None, released: false, cgroup: None, input_over: false }
     }
 
     /// The process, while it lives.
@@ -63,7 +65,8 @@ impl Container {
         }
     }
 
-    /// Lets the process run.
+    /// Lets the process run. Asked twice it does nothing: a daemon that takes over finishes starts without knowing how far
+    /// the last one came.
     pub(super) fn start(&mut self) -> Result<i32, String> {
         match (&self.launch.kind, self.pid) {
             (LaunchKind::Exec { .. }, None) => {
@@ -74,7 +77,12 @@ impl Container {
                     false => format!("exec failed: unable to start container process: {message}"),
                 })
             }
-            (LaunchKind::Container { .. }, Some(pid)) => self.release().map(|()| pid),
+            (_, Some(pid)) if self.released => Ok(pid),
+            (LaunchKind::Container { .. }, Some(pid)) => {
+                self.release()?;
+                self.released = true;
+                Ok(pid)
+            }
             (LaunchKind::Container { .. }, None) => Err("the container has not been created".to_owned()),
             (LaunchKind::Exec { .. }, Some(_)) => Err("the exec runs already".to_owned()),
         }
