@@ -14,6 +14,7 @@
 //! | [`dns`] | hosts, resolv.conf and hostname files | `model` |
 //! | [`images`] | references, archives, layers | `model`, `store`, `sys` |
 //! | [`runner`] | the shim and the OCI runtimes | `model`, `sys` |
+//! | [`check`] | what this machine can do, tried in namespaces to throw away | `firewall`, `model`, `sys` |
 //! | [`containers`] | what a container is: its life from create to remove | all of the above |
 //! | [`api`] | the Docker Engine API over HTTP | `containers`, `images`, `model`, `config` |
 //! | [`cli`] | docker's grammar, a client of the API like any other | `model` only |
@@ -25,6 +26,7 @@
 
 pub mod api;
 pub mod bridge;
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod containers;

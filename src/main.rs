@@ -1,4 +1,4 @@
-//! argv → shim | daemon | cli, in this order: the shim must branch off before any thread or runtime exists.
+//! argv → shim | daemon | check | cli, in this order: the shim must branch off before any thread or runtime exists.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -35,7 +35,28 @@ fn main() -> ExitCode {
             None => ExitCode::from(2),
         };
     }
+    if verb == "check" {
+        return check();
+    }
     if verb == "daemon" { daemon() } else { pontoon::cli::main() }
+}
+
+const CHECK_HELP: &str = "\
+Each thing that the daemon needs is tried in namespaces made for it; nothing on this machine is touched.
+What is missing is shown with what to do about it. Run it as root, as the daemon will.
+
+Exit code 0: the daemon can run here. 1: it cannot.";
+
+/// Look whether this machine can run the daemon.
+#[derive(Parser)]
+#[command(name = "pontoon check", bin_name = "pontoon check", after_help = CHECK_HELP, max_term_width = 120)]
+struct Check {}
+
+fn check() -> ExitCode {
+    match Check::try_parse_from(std::env::args_os().skip(1)) {
+        Ok(Check {}) => pontoon::check::main(&pontoon::check::run()),
+        Err(error) => pontoon::cli::explain(&error, 1),
+    }
 }
 
 /// Every failure is one line on stderr and exit code 1.

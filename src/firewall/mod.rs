@@ -18,10 +18,11 @@ mod syntax;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::model::{ContainerId, Endpoint, Intent, Published};
+use crate::model::{ContainerId, Endpoint, Intent, NetworkOptions, Published};
 use committer::{Command, Committer};
 
 pub use elements::Slot;
+pub use nft::command as nft_command;
 
 /// What went wrong with the firewall.
 #[derive(Debug, thiserror::Error)]
@@ -124,6 +125,22 @@ impl Firewall {
         self.commands.send(command(reply)).map_err(|_| FirewallError::Ended)?;
         answer.await.unwrap_or(Err(FirewallError::Ended))
     }
+}
+
+/// Applies a ruleset with every kind of rule in the calling thread's network namespace, which should be one to throw
+/// away: tells whether kernel and nft can hold what the firewall will write.
+pub async fn rehearse() -> Result<(), FirewallError> {
+    let options = NetworkOptions {
+        bridge: "rehearsal".to_owned(),
+        bip: ipnetwork::Ipv4Network::new([172, 17, 0, 1].into(), 16).expect("a prefix length"),
+        fixed_cidr: None,
+        mtu: 1500,
+        icc: false,
+        ip_forward: true,
+        ip_masq: true,
+        default_ip: [0, 0, 0, 0].into(),
+    };
+    nft::commit("try the firewall's rules", &ruleset::replace(&options, &elements::Elements::default())).await
 }
 
 #[cfg(test)]

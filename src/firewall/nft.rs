@@ -29,20 +29,23 @@ fn failed(step: &'static str, source: std::io::Error) -> FirewallError {
 }
 
 async fn run(payload: &[u8]) -> std::io::Result<std::process::Output> {
-    let path = std::env::var("PATH").unwrap_or_default();
-    let mut nft = Command::new("nft")
-        .args(["-j", "-f", "-"])
-        .env("PATH", format!("{path}:{SBIN}"))
-        .env("LC_ALL", "C")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()?;
+    let mut nft = command();
+    nft.args(["-j", "-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut nft = Command::from(nft).spawn()?;
     if let Some(mut stdin) = nft.stdin.take() {
         // nft reads everything before it answers. If it ends early, its status and words tell more than EPIPE.
         let _ = stdin.write_all(payload).await;
     }
     nft.wait_with_output().await
+}
+
+/// nft, wherever the administrator's programs are, speaking English.
+pub fn command() -> std::process::Command {
+    #[expect(clippy::disallowed_methods, reason = "nft is the one process on the way of a run")]
+    let mut nft = std::process::Command::new("nft");
+    let path = std::env::var("PATH").unwrap_or_default();
+    nft.env("PATH", format!("{path}:{SBIN}")).env("LC_ALL", "C");
+    nft
 }
 
 /// The line that says what is wrong; the ones below it repeat the input.

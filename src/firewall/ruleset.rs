@@ -104,7 +104,7 @@ impl<'a> Plan<'a> {
         let loopback = || prefix("127.0.0.0/8".parse().expect("a network"));
         self.base("raw_prerouting", NfChainType::Filter, NfHook::Prerouting, RAW);
         for side in [destination(), source()] {
-            let rule = vec![self.from_bridge(), equal(side, loopback()), counted(), drop()];
+            let rule = vec![self.in_by_bridge(), equal(side, loopback()), counted(), drop()];
             self.rule("raw_prerouting", rule, "the host's loopback is out of reach");
         }
     }
@@ -135,7 +135,7 @@ impl<'a> Plan<'a> {
         // Replies must come back through here: a neighbour would send them straight to the asking container, and
         // 127.0.0.1 is each container's own.
         let near = any_of([prefix("127.0.0.0/8".parse().expect("a network")), prefix(subnet)]);
-        let hairpin = vec![equal(source(), near), self.to_bridge(), redirected(), masquerade()];
+        let hairpin = vec![equal(source(), near), self.out_by_bridge(), redirected(), masquerade()];
         self.rule("nat_postrouting", hairpin, "published ports, by the host and by containers");
         if self.options.ip_masq {
             let inside = any_of([text("lo"), text(self.options.bridge.clone())]);
@@ -148,12 +148,12 @@ impl<'a> Plan<'a> {
     fn forward(&mut self) {
         self.base("forward", NfChainType::Filter, NfHook::Forward, FILTER);
         self.chain("to_containers");
-        self.rule("forward", vec![self.to_bridge(), goto("to_containers")], "to containers");
+        self.rule("forward", vec![self.out_by_bridge(), goto("to_containers")], "to containers");
         self.rule("to_containers", vec![known_flow(), accept()], "replies");
         let published = vec![redirected(), equal(destination(), text(format!("@{}", Names::ENDPOINTS))), accept()];
         self.rule("to_containers", published, "published ports");
         if self.options.icc {
-            self.rule("to_containers", vec![self.from_bridge(), accept()], "between containers");
+            self.rule("to_containers", vec![self.in_by_bridge(), accept()], "between containers");
         }
         self.rule("to_containers", vec![counted(), drop()], "no way in but these");
     }
@@ -162,15 +162,15 @@ impl<'a> Plan<'a> {
     /// would advise them of the direct way, which is closed.
     fn no_redirects(&mut self) {
         self.base("output", NfChainType::Filter, NfHook::Output, FILTER);
-        let redirects = vec![self.to_bridge(), equal(field("icmp", "type"), text("redirect")), drop()];
+        let redirects = vec![self.out_by_bridge(), equal(field("icmp", "type"), text("redirect")), drop()];
         self.rule("output", redirects, "there is no direct way between containers");
     }
 
-    fn from_bridge(&self) -> Stmt {
+    fn in_by_bridge(&self) -> Stmt {
         in_by(&self.options.bridge)
     }
 
-    fn to_bridge(&self) -> Stmt {
+    fn out_by_bridge(&self) -> Stmt {
         out_by(&self.options.bridge)
     }
 
