@@ -21,10 +21,10 @@ pub(super) struct Options {
     /// Root directory of the state of running containers [default: /run/pontoon]
     #[arg(long, value_name = "DIR", help_heading = "Daemon")]
     pub(super) exec_root: Option<String>,
-    /// Socket to serve the API on, unix://PATH; may be repeated [default: unix://<exec root>/pontoon.sock]
+    /// Socket to serve the API on, unix://PATH; may be repeated [default: unix://EXEC_ROOT/pontoon.sock]
     #[arg(short = 'H', long = "host", value_name = "URL", help_heading = "Daemon")]
     pub(super) hosts: Vec<String>,
-    /// File that holds the daemon's process id while it runs [default: <exec root>/pontoon.pid]
+    /// File that holds the daemon's process id while it runs [default: EXEC_ROOT/pontoon.pid]
     #[arg(short = 'p', long, value_name = "FILE", help_heading = "Daemon")]
     pub(super) pidfile: Option<String>,
     /// Group that owns the sockets [default: pontoon, if there is such a group]
@@ -100,7 +100,7 @@ pub(super) struct Options {
     #[arg(long = "log-opt", value_name = "KEY=VALUE", help_heading = "Containers")]
     #[serde(deserialize_with = "map")]
     pub(super) log_opts: Vec<String>,
-    /// Limit for all containers, NAME=SOFT[:HARD]; may be repeated
+    /// Limit for all containers, NAME=SOFT or NAME=SOFT:HARD; may be repeated
     #[arg(long = "default-ulimit", value_name = "LIMIT", help_heading = "Containers")]
     #[serde(deserialize_with = "ulimits")]
     pub(super) default_ulimits: Vec<String>,
