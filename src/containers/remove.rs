@@ -19,6 +19,10 @@ impl Engine {
                 engine.kill_and_wait(&cell).await?;
             }
             let _operation = cell.operation.lock().await;
+            // Its own `--rm` was faster after the kill: what was asked for is done.
+            if options.force && cell.milestones.borrow().removed {
+                return Ok(());
+            }
             engine.check_removable(&cell)?;
             engine.remove_locked(&cell, options).await
         };
