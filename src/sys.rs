@@ -2,6 +2,7 @@
 //!
 //! Each block says why it is sound. Nothing here decides anything.
 
+pub mod bpf;
 pub mod memory;
 pub mod pidfd;
 pub mod process;

@@ -43,7 +43,7 @@ impl Host {
     }
 
     fn is_unified(&self) -> bool {
-        self.hierarchies.iter().all(|hierarchy| hierarchy.controllers.is_none())
+        matches!(&self.hierarchies[..], [only] if only.controllers.is_none())
     }
 }
 

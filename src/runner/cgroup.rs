@@ -50,6 +50,14 @@ pub(super) fn hierarchies() -> &'static [Hierarchy] {
     FOUND.get_or_init(|| fs::read_to_string("/proc/self/mountinfo").map(|text| parse(&text)).unwrap_or_default())
 }
 
+/// Where version 2 is mounted, on a machine that has nothing else.
+pub(super) fn unified_mount() -> Option<&'static Path> {
+    match hierarchies() {
+        [Hierarchy { mount, controllers: None }] => Some(mount),
+        _ => None,
+    }
+}
+
 /// From the text of `/proc/self/mountinfo` (kernel: Documentation/filesystems/proc.rst, 3.5).
 fn parse(mountinfo: &str) -> Vec<Hierarchy> {
     mountinfo

@@ -11,15 +11,16 @@ use std::path::{Path, PathBuf};
 use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::container::{Container, ContainerStatus};
 use libcontainer::syscall::syscall::SyscallType;
-use nix::unistd::ForkResult;
+use nix::unistd::{ForkResult, Pid};
 use oci_spec::runtime::{Process, Spec};
 
+use super::device_filter;
 use super::overlay::make_working_directory;
 use super::report::{self, Report};
 use super::stdio::ContainerEnds;
 use super::workload::Workload;
-use crate::runner::files;
 use crate::runner::launch::{Launch, LaunchKind, RuntimeKind};
+use crate::runner::{cgroup, files};
 use crate::sys;
 
 /// What the creator is to do.
@@ -99,7 +100,23 @@ fn create(launch: &Launch, root: &Path) -> Result<i32, String> {
         .map_err(|error| chain(&error))?;
     let pid = container.pid().ok_or("libcontainer made no process")?.as_raw();
     // The shim itself lets it run; an exec asks libcontainer for a container that is running.
-    mark_running(&mut container).map(|()| pid)
+    let ready = filter_devices(&spec).and_then(|()| mark_running(&mut container));
+    if ready.is_err() {
+        // Nobody would know of it any more.
+        let _ = nix::sys::signal::kill(Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+    }
+    ready.map(|()| pid)
+}
+
+/// Version 2 has no device controller, and libcontainer as we build it no filter: without one, a container that may make
+/// nodes could open any device. Its process still waits.
+fn filter_devices(spec: &Spec) -> Result<(), String> {
+    let Some(unified) = cgroup::unified_mount() else { return Ok(()) };
+    let Some(linux) = spec.linux() else { return Ok(()) };
+    let rules = linux.resources().as_ref().and_then(|resources| resources.devices().as_deref()).unwrap_or_default();
+    let path = linux.cgroups_path().as_deref().unwrap_or(Path::new("/"));
+    device_filter::attach(rules, &unified.join(path.strip_prefix("/").unwrap_or(path)))
+        .map_err(|error| format!("cannot attach the device filter: {error}"))
 }
 
 fn mark_running(container: &mut Container) -> Result<(), String> {

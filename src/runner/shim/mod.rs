@@ -8,6 +8,7 @@ mod command;
 mod conn;
 mod container;
 mod creator;
+mod device_filter;
 mod log;
 mod overlay;
 mod report;
