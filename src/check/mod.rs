@@ -7,6 +7,7 @@ mod machine;
 mod network;
 
 use std::fmt;
+use std::io::Write;
 use std::process::ExitCode;
 
 /// How a probe ended.
@@ -115,7 +116,8 @@ pub fn run() -> Report {
 
 /// `pontoon check`: prints the report; exit code 1 if the daemon could not run.
 pub fn main(report: &Report) -> ExitCode {
-    print!("{report}");
+    // A reader that went away (`pontoon check | head`) is no reason to panic: the exit code tells too.
+    let _ = write!(std::io::stdout().lock(), "{report}");
     if report.can_run() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
