@@ -18,12 +18,11 @@ use crate::bridge::{self, Bridge, ipam};
 use crate::config::{BridgeChoice, Config, LogLevel};
 use crate::containers::Engine;
 use crate::containers::engine::{Network, Parts};
-use crate::containers::restore;
+use crate::containers::{restore, runtimes};
 use crate::firewall::Firewall;
 use crate::images::Images;
 use crate::model::NetworkOptions;
 use crate::runner::Runner;
-use crate::runner::launch::RuntimeKind;
 use crate::store::Store;
 
 /// How long requests under way may take after SIGTERM.
@@ -57,9 +56,12 @@ fn log_to_stderr(level: LogLevel) {
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {
-    let warnings: Vec<String> = Vec::new();
+    let report = crate::check::run();
+    if !report.can_run() {
+        bail!(report.complaint());
+    }
     let network_options = resolve_network(&config).await?;
-    let runtime = runtime_kind(&config.runtime)?;
+    runtimes::resolve(&config.runtime).context("invalid --default-runtime")?;
 
     make_dir(&config.data_root, 0o711)?;
     make_dir(&config.exec_root, 0o711)?;
@@ -79,7 +81,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         Some(options) => Some(bring_up_network(&config, options, &store).await?),
         None => None,
     };
-    for warning in config.warnings.iter().chain(&warnings) {
+    let warnings = config.warnings.clone();
+    for warning in &warnings {
         tracing::warn!("{warning}");
     }
     let sockets = config.hosts.clone();
@@ -90,7 +93,6 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         config,
         store,
         images,
-        runtime,
         network,
         warnings,
     });
@@ -172,26 +174,6 @@ async fn bring_up_network(config: &Config, options: NetworkOptions, store: &Stor
 async fn open_images(config: &Config, store: Arc<Store>) -> anyhow::Result<Images> {
     let root = config.data_root.join("images");
     Ok(tokio::task::spawn_blocking(move || Images::open(&root, store)).await??)
-}
-
-fn runtime_kind(name: &str) -> anyhow::Result<RuntimeKind> {
-    if name == "integrated" {
-        return Ok(RuntimeKind::Integrated);
-    }
-    let path = Path::new(name);
-    let found = match path.is_absolute() {
-        true => path.is_file().then(|| path.to_owned()),
-        false => {
-            let dirs = std::env::var_os("PATH").unwrap_or_default();
-            std::env::split_paths(&dirs).map(|dir| dir.join(name)).find(|candidate| candidate.is_file())
-        }
-    };
-    let command = found.with_context(|| {
-        format!(
-            "invalid --default-runtime: no command {name:?} in PATH; use `integrated`, or install it (apt install runc)"
-        )
-    })?;
-    Ok(RuntimeKind::Command(command))
 }
 
 fn make_dir(path: &Path, mode: u32) -> anyhow::Result<()> {

@@ -13,9 +13,9 @@ use super::error::ApiError;
 use super::hijack::{Door, Session, hijack, to_the_end};
 use super::query::Query;
 use super::router::Version;
+use crate::containers::ExecSpec;
 use crate::containers::{Attachment, EngineError, ErrorKind, ExecRequest};
 use crate::model::EnvVar;
-use crate::runner::oci::ExecSpec;
 
 /// `POST /containers/{name}/exec`.
 pub(super) async fn create(api: &Api, name: String, request: Request<Incoming>) -> Result<Response, ApiError> {

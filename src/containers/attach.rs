@@ -31,6 +31,7 @@ impl Engine {
             }
             _ => {}
         }
+        self.container_event(&container, "attach", &[]);
         Ok(Attachment { tty, stdin, stream: Box::pin(connection(&cell, streams)) })
     }
 

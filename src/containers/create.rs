@@ -8,7 +8,7 @@ use super::cell::Cell;
 use super::engine::{Engine, blocking, now};
 use super::error::EngineError;
 use super::record::{Container, HealthlessState, NEVER, Status};
-use super::{CreateRequest, Created, SpecRequest, names, signal, volumes};
+use super::{CreateRequest, Created, SpecRequest, names, runtimes, signal, volumes};
 
 impl Engine {
     /// `docker create`.
@@ -17,6 +17,11 @@ impl Engine {
         let image_name = request.image.clone();
         let image = blocking(move || images.get(&image_name)).await?;
         let mut spec = merge(request.spec, &image)?;
+        if spec.runtime.is_empty() {
+            spec.runtime.clone_from(&self.config().runtime);
+        }
+        runtimes::resolve(&spec.runtime)?;
+        self.check_mounts(&spec)?;
         let mut warnings = Vec::new();
         self.check_network(&mut spec, &mut warnings)?;
 
@@ -87,14 +92,20 @@ impl Engine {
                 ));
             }
             NetworkMode::Container(who) => {
-                // Held by id: the other container may be renamed before the start.
-                let target = self.get(who)?;
-                spec.network.mode = NetworkMode::Container(target.id.to_string());
+                // Held by id: the other container may be renamed before the start. One that is not there yet is looked
+                // for at the start (a 404 here would make the docker CLI pull the image).
+                if let Ok(target) = self.get(who) {
+                    spec.network.mode = NetworkMode::Container(target.id.to_string());
+                }
             }
             NetworkMode::Host if spec.network.publish_all || !spec.network.publish.is_empty() => {
                 warnings.push("Published ports are discarded when using host network mode".to_owned());
             }
             NetworkMode::Host | NetworkMode::Bridge | NetworkMode::None => {}
+        }
+        if !spec.network.links.is_empty() {
+            // Better refused than half kept: a link is also a promise about the firewall.
+            return Err(EngineError::new(super::ErrorKind::Unsupported, "pontoon does not support --link yet"));
         }
         Ok(())
     }

@@ -21,7 +21,6 @@ use crate::firewall::Firewall;
 use crate::images::Images;
 use crate::model::{ContainerId, Digest, NetworkOptions};
 use crate::runner::Runner;
-use crate::runner::launch::RuntimeKind;
 use crate::store::Store;
 
 /// Past events kept for `events --since`.
@@ -49,8 +48,6 @@ pub struct Parts {
     pub images: Images,
     /// Shims.
     pub runner: Runner,
-    /// Who makes containers unless told otherwise.
-    pub runtime: RuntimeKind,
     /// The default network.
     pub network: Option<Network>,
     /// Worth showing in `info`.

@@ -227,7 +227,7 @@ impl Engine {
         let process = oci::exec_process(&input, &request.exec)?;
         Ok(Launch {
             id: container.id.to_string(),
-            runtime: self.inner.parts.runtime.clone(),
+            runtime: super::runtimes::resolve(&container.spec.runtime)?,
             kind: LaunchKind::Exec { process: Box::new(process), container_dir: dir, init_pid: container.state.pid },
             tty: request.exec.tty,
             open_stdin: stdin,

@@ -20,6 +20,7 @@ pub mod record;
 mod registry;
 mod remove;
 pub mod restore;
+pub mod runtimes;
 pub mod signal;
 mod start;
 mod top;
@@ -139,11 +140,13 @@ pub struct Attachment {
     pub stream: std::pin::Pin<Box<dyn Future<Output = Result<Option<UnixStream>, EngineError>> + Send>>,
 }
 
+pub use crate::runner::oci::ExecSpec;
+
 /// `exec create`.
 #[derive(Clone, Debug)]
 pub struct ExecRequest {
     /// What runs.
-    pub exec: crate::runner::oci::ExecSpec,
+    pub exec: ExecSpec,
     /// `-i`.
     pub stdin: bool,
     /// Streams asked for.

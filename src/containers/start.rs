@@ -17,7 +17,7 @@ use super::engine::{Engine, Network, blocking, now};
 use super::error::EngineError;
 use super::ports::{Reservation, ephemeral_range};
 use super::record::{Attached, Container, Status};
-use super::{Changed, exit};
+use super::{Changed, exit, runtimes};
 use crate::bridge::ipam;
 use crate::firewall::Change;
 use crate::model::{ContainerId, Endpoint, HostBinding, NetworkMode, Port};
@@ -111,6 +111,7 @@ impl Engine {
         if sandbox.files_of == container.id {
             self.write_files(container, attached.as_ref())?;
         }
+        Self::make_bind_sources(&container.spec)?;
         let shim = self.spawn_shim(cell, container, &sandbox).await?;
         undo.shim = Some(shim.clone());
         clock.mark("shim spawned");
@@ -339,7 +340,7 @@ impl Engine {
         let log_path = (container.spec.log.driver != "none").then(|| self.files(&container.id).log);
         let launch = Launch {
             id: container.id.to_string(),
-            runtime: self.inner.parts.runtime.clone(),
+            runtime: runtimes::resolve(&container.spec.runtime)?,
             kind: LaunchKind::Container { overlay: Overlay { lower, upper, work, target: input.rootfs.clone() } },
             tty: container.spec.process.tty,
             open_stdin: container.spec.process.open_stdin,

@@ -6,7 +6,7 @@ use super::VolumePaths;
 use super::engine::{Engine, now};
 use super::error::EngineError;
 use super::record::Container;
-use crate::model::MountKind;
+use crate::model::{ContainerSpec, MountKind};
 
 /// A name for a volume that was given none.
 pub(super) fn anonymous_name() -> String {
@@ -24,6 +24,38 @@ impl Engine {
             if let MountKind::Volume { name, anonymous } = &mount.kind {
                 std::fs::create_dir_all(self.volume_dir(name).join("_data"))?;
                 self.store().put_volume(name, *anonymous, &now())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// `--mount type=bind` needs its source to be there; `-v` makes it at the start.
+    pub(super) fn check_mounts(&self, spec: &ContainerSpec) -> Result<(), EngineError> {
+        for mount in &spec.mounts {
+            if let MountKind::Bind { source, create: false } = &mount.kind
+                && !source.exists()
+            {
+                return Err(EngineError::invalid(format!(
+                    "invalid mount config for type \"bind\": bind source path does not exist: {}",
+                    source.display()
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the host directories that `-v` names and that are not there.
+    pub(super) fn make_bind_sources(spec: &ContainerSpec) -> Result<(), EngineError> {
+        for mount in &spec.mounts {
+            if let MountKind::Bind { source, create: true } = &mount.kind
+                && !source.exists()
+            {
+                std::fs::create_dir_all(source).map_err(|error| {
+                    EngineError::invalid(format!(
+                        "error while creating mount source path '{}': {error}",
+                        source.display()
+                    ))
+                })?;
             }
         }
         Ok(())

@@ -18,6 +18,9 @@ pub struct ContainerSpec {
     pub process: ProcessSpec,
     /// Which network it sees.
     pub network: NetworkSpec,
+    /// Who makes it: `integrated`, or the name of an OCI command; empty is the daemon's default.
+    #[serde(default)]
+    pub runtime: String,
     /// Cgroup limits.
     pub resources: Resources,
     /// Capabilities, seccomp, read-only root.

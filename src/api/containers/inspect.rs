@@ -137,7 +137,9 @@ fn host_config(container: &Container) -> Value {
     ] {
         config.insert(key.to_owned(), value);
     }
-    for (key, default) in [("Runtime", "integrated"), ("IpcMode", "private"), ("CgroupnsMode", "private")] {
+    for (key, default) in
+        [("Runtime", container.spec.runtime.as_str()), ("IpcMode", "private"), ("CgroupnsMode", "private")]
+    {
         if config.get(key).and_then(Value::as_str).is_none_or(str::is_empty) {
             config.insert(key.to_owned(), default.into());
         }

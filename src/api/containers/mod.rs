@@ -24,6 +24,7 @@ mod tests {
     /// A container for tests, created so many seconds after 1970, ended with exit code 3.
     pub(super) fn container(name: &str, status: Status, created: u8) -> Container {
         let spec = ContainerSpec {
+            runtime: String::new(),
             process: crate::model::ProcessSpec { args: vec!["sh".into()], ..Default::default() },
             network: NetworkSpec { expose: ["80/tcp".parse().expect("port")].into(), ..NetworkSpec::default() },
             resources: Default::default(),

@@ -11,6 +11,7 @@ const GROUP: &str = "root:x:0:\nwheel:x:10:root,web\nweb:x:33:\nlogs:x:44:web\n"
 
 fn container() -> ContainerSpec {
     ContainerSpec {
+        runtime: String::new(),
         process: ProcessSpec {
             args: vec!["httpd".to_owned(), "-f".to_owned()],
             workdir: "/".to_owned(),

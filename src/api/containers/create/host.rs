@@ -12,19 +12,11 @@ use crate::model::RestartPolicy;
 use crate::model::spec::LogSpec;
 
 /// Refuses what pontoon cannot do, unless it is what clients send by default.
-pub(super) fn refuse_unserved(
-    config: &ContainerCreateBody,
-    host: &HostConfig,
-    daemon: &Daemon<'_>,
-) -> Result<(), ApiError> {
+pub(super) fn refuse_unserved(config: &ContainerCreateBody, host: &HostConfig) -> Result<(), ApiError> {
     for (asked, what) in unserved(config, host) {
         if asked {
             return Err(ApiError::not_served(format!("pontoon does not support {what}")));
         }
-    }
-    let runtime = host.runtime.as_deref().unwrap_or_default();
-    if !runtime.is_empty() && runtime != daemon.runtime {
-        return Err(ApiError::bad_request(format!("unknown or invalid runtime name: {runtime}")));
     }
     if matches!(host.isolation, Some(HostConfigIsolationEnum::PROCESS | HostConfigIsolationEnum::HYPERV)) {
         return Err(ApiError::bad_request("invalid isolation mode: there is only \"default\" on Linux"));

@@ -32,8 +32,6 @@ use crate::model::ContainerSpec;
 struct Daemon<'a> {
     /// CPUs of the machine.
     cpus: usize,
-    /// The OCI runtime in use.
-    runtime: &'a str,
     /// For containers that name no log driver.
     log_driver: &'a str,
     /// For containers that set no options.
@@ -56,8 +54,7 @@ pub(in crate::api) async fn create(api: &Api, query: &Query, request: Request<In
     let name = query.get("name").map(str::to_owned);
     let body: Value = body::read_json(request).await?;
     let config = api.engine.config();
-    let daemon =
-        Daemon { cpus: cpus(), runtime: &config.runtime, log_driver: &config.log_driver, log_opts: &config.log_opts };
+    let daemon = Daemon { cpus: cpus(), log_driver: &config.log_driver, log_opts: &config.log_opts };
     let Action { create, mut warnings, console } = parse(name.as_deref(), body, &daemon)?;
     let engine = api.engine.clone();
     let created = to_the_end(api, async move {
@@ -100,13 +97,14 @@ fn parse(name: Option<&str>, mut body: Value, daemon: &Daemon<'_>) -> Result<Act
     let mut config: ContainerCreateBody = serde_json::from_value(body).map_err(bad)?;
     let host = config.host_config.take().unwrap_or_default();
     let networks = config.networking_config.take();
-    host::refuse_unserved(&config, &host, daemon)?;
+    host::refuse_unserved(&config, &host)?;
 
     let mut warnings = Vec::new();
     let process = config::process(&config, &host)?;
     let network = network::network(&config, &host, networks, mac)?;
     let mounts = mounts::mounts(&config, &host)?;
     let spec = ContainerSpec {
+        runtime: host.runtime.clone().unwrap_or_default(),
         resources: limits::resources(&host, daemon.cpus, &mut warnings)?,
         security: security::security(&host)?,
         mounts: mounts.mounts,

@@ -6,7 +6,7 @@ use super::*;
 use crate::model::{HostBinding, MountKind, NetworkMode, RestartPolicy, SeccompProfile};
 
 fn parsed(body: Value) -> Result<Action, ApiError> {
-    let daemon = Daemon { cpus: 4, runtime: "integrated", log_driver: "json-file", log_opts: &BTreeMap::new() };
+    let daemon = Daemon { cpus: 4, log_driver: "json-file", log_opts: &BTreeMap::new() };
     parse(Some("web"), body, &daemon)
 }
 
@@ -281,7 +281,6 @@ fn bad_input_is_a_400_that_says_what() {
         (json!({}), json!({ "SecurityOpt": ["seccomp={"] }), "decoding seccomp profile failed"),
         (json!({}), json!({ "PidMode": "odd" }), "invalid PID mode: odd"),
         (json!({}), json!({ "Devices": [{ "PathOnHost": "null" }] }), "not an absolute path"),
-        (json!({}), json!({ "Runtime": "odd" }), "unknown or invalid runtime name: odd"),
         (json!({}), json!({ "LogConfig": { "Type": "syslog" } }), "no log driver named 'syslog'"),
         (json!({}), json!({ "LogConfig": { "Type": "", "Config": { "odd": "1" } } }), "unknown log opt 'odd'"),
         (json!({}), json!({ "RestartPolicy": { "Name": "always" }, "AutoRemove": true }), "can't create 'AutoRemove'"),
