@@ -30,7 +30,9 @@ pub async fn standing_address(bridge: &str) -> Result<Ipv4Network, BridgeError> 
 
 /// The destinations of the host's IPv4 routes, of all tables, the default route among them.
 pub async fn routes() -> Result<Vec<Ipv4Network>, BridgeError> {
-    let request = connect()?.route().get(RouteMessageBuilder::<Ipv4Addr>::new().build());
+    // The connection ends with its last handle, whatever is still to come: this one lives until the answer is whole.
+    let netlink = connect()?;
+    let request = netlink.route().get(RouteMessageBuilder::<Ipv4Addr>::new().build());
     let routes: Vec<RouteMessage> = request.execute().try_collect().await.map_err(failed("read", "routes"))?;
     Ok(routes.iter().filter_map(destination).collect())
 }
