@@ -200,7 +200,7 @@ fn check_says_what_the_machine_has() {
     let host = Host::bare();
     let report = host.sh(&format!("{} check", crate::harness::pontoon_binary().display()));
     let text = report.ok();
-    for word in ["nft", "overlay", "cgroup", "bridge"] {
+    for word in ["nft", "overlay", "control groups", "bridge"] {
         assert!(text.to_lowercase().contains(word), "nothing about {word}: {report}");
     }
     // Without nft the daemon could not run.

@@ -41,7 +41,8 @@ fn the_default_box() {
             );
         }
         // Its own pids, hostname, ipc and mounts; no sight of the host's.
-        assert_eq!(read("ls /proc | grep -c '^[0-9]'"), "4", "{runtime}: sh, ls, grep, and a subshell at most");
+        let processes = read("ls /proc | grep -c '^[0-9]'");
+        assert!(processes.parse::<u32>().is_ok_and(|count| count <= 4), "{runtime}: sh, ls, grep: {processes}");
         let devices = read("ls /dev | tr '\\n' ' '");
         for device in
             ["null", "zero", "full", "random", "urandom", "tty", "pts", "shm", "mqueue", "ptmx", "fd", "stdin"]
@@ -52,7 +53,7 @@ fn the_default_box() {
             "mount -t tmpfs x /tmp",
             "hostname other",
             "mknod /tmp/d b 8 0 && head -c1 /tmp/d",
-            "ip link add d type veth",
+            "ip link set lo mtu 1400",
             "unshare -n true",
         ] {
             let outcome = host.run("busybox").flags(flags).sh(script).once();
@@ -92,7 +93,7 @@ fn more_and_fewer_rights() {
         host.run("busybox")
             .by(cli)
             .flags(&["--cap-add", "NET_ADMIN"])
-            .cmd(&["ip", "link", "add", "d", "type", "veth"])
+            .cmd(&["ip", "link", "set", "lo", "mtu", "1400"])
             .once()
             .ok();
         let seccomp = |flags: &[&str]| {

@@ -18,7 +18,7 @@ fn both_streams_in_their_order() {
 #[test]
 fn tail_since_and_timestamps() {
     let host = Host::new();
-    let container = host.run("busybox").sh("for i in 1 2 3 4 5; do echo $i; done").start();
+    let container = host.run("busybox").sh("for i in 1 2 3 4 5; do echo $i; sleep 0.02; done").start();
     container.wait();
     for cli in Cli::BOTH {
         let logs = |flags: &[&str]| host.cli(cli, &[&["logs"], flags, &[&container.id]].concat());

@@ -68,7 +68,8 @@ fn processes(namespaces: &Namespaces, ours: &[u32]) -> Vec<String> {
         let field =
             |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("").trim().to_owned();
         let words = fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default().replace('\0', " ");
-        found.push(format!("process {} ({}) {words}", field("Name:"), field("State:")));
+        let zombie = if field("State:").starts_with('Z') { " (zombie)" } else { "" };
+        found.push(format!("process {}{zombie} {words}", field("Name:")));
     }
     found
 }
@@ -111,7 +112,10 @@ fn firewall(namespaces: &Namespaces) -> Vec<String> {
     let mut found = Vec::new();
     for line in listed.ok().lines().map(str::trim).filter(|line| !line.is_empty() && *line != "}") {
         match line.split(' ').next() {
-            Some("table") => table = line.trim_end_matches(" {").to_owned(),
+            Some("table") => {
+                table = line.trim_end_matches(" {").to_owned();
+                chain.clear();
+            }
             Some("chain" | "set" | "map" | "flowtable") => chain = line.trim_end_matches(" {").to_owned(),
             _ => {}
         }
