@@ -3,12 +3,13 @@
 //! A commit costs the kernel several milliseconds whatever it holds. So while one is under way, changes gather, and the
 //! next one carries them all.
 
-use nftables::schema::Nftables;
 use tokio::sync::{mpsc, oneshot};
 
 use super::elements::{Delta, Elements};
 use super::{Change, FirewallError, nft, ruleset};
 use crate::model::{Intent, NetworkOptions};
+
+const CHANGE: &str = "change the firewall";
 
 type Reply = oneshot::Sender<Result<(), FirewallError>>;
 
@@ -61,22 +62,24 @@ impl Committer {
 
     /// Applies all changes in one transaction, or each alone if that fails.
     async fn commit(&mut self, batch: Vec<(Change, Reply)>) {
-        let (mut elements, mut delta) = (self.elements.clone(), Delta::default());
-        let mut accepted = Vec::new();
+        let (mut delta, mut accepted, mut undo) = (Delta::default(), Vec::new(), Vec::new());
         for (change, reply) in batch {
-            match elements.apply(&change, &mut delta) {
-                Ok(()) => accepted.push((change, reply)),
+            match self.elements.apply(&change, &mut delta) {
+                Ok(before) => {
+                    undo.push(before);
+                    accepted.push((change, reply));
+                }
                 Err(e) => drop(reply.send(Err(e))),
             }
         }
-        if delta.is_empty() || self.transact(&ruleset::change(&self.options, &delta)).await.is_ok() {
-            self.elements = elements;
+        if self.transact(&delta).await.is_ok() {
             // Flows that the dismissed elements had let through end here, once conntrack entries are ours to delete.
             for (_, reply) in accepted {
                 let _ = reply.send(Ok(()));
             }
             return;
         }
+        undo.into_iter().rev().for_each(|before| self.elements.revert(before));
         for (change, reply) in accepted {
             let _ = reply.send(self.commit_alone(&change).await);
         }
@@ -84,17 +87,22 @@ impl Committer {
 
     /// If the difference does not fit what the kernel holds, somebody else was at the table: it is written anew.
     async fn commit_alone(&mut self, change: &Change) -> Result<(), FirewallError> {
-        let (mut elements, mut delta) = (self.elements.clone(), Delta::default());
-        elements.apply(change, &mut delta)?;
-        if let Err(refusal) = self.transact(&ruleset::change(&self.options, &delta)).await {
-            tracing::warn!(table = %ruleset::Names::of(&self.options).table, %refusal, "replacing the firewall's table: it is not as we left it");
-            self.transact(&ruleset::replace(&self.options, &elements)).await?;
+        let mut delta = Delta::default();
+        let before = self.elements.apply(change, &mut delta)?;
+        let Err(refusal) = self.transact(&delta).await else { return Ok(()) };
+        let table = ruleset::Names::of(&self.options).table;
+        tracing::warn!(%table, %refusal, "the firewall's table is not as it was left: writing it anew");
+        let written = nft::commit(CHANGE, &ruleset::replace(&self.options, &self.elements)).await;
+        if written.is_err() {
+            self.elements.revert(before);
         }
-        self.elements = elements;
-        Ok(())
+        written
     }
 
-    async fn transact(&self, transaction: &Nftables<'_>) -> Result<(), FirewallError> {
-        nft::commit("change the firewall", transaction).await
+    async fn transact(&self, delta: &Delta) -> Result<(), FirewallError> {
+        if delta.is_empty() {
+            return Ok(());
+        }
+        nft::commit(CHANGE, &ruleset::change(&self.options, delta)).await
     }
 }

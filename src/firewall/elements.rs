@@ -69,38 +69,50 @@ impl Elements {
     }
 
     /// Makes a change, noting in `delta` what it takes. Admitting an endpoint again replaces what it had; dismissing one
-    /// that is not there changes nothing. On error nothing has changed.
-    pub(super) fn apply(&mut self, change: &Change, delta: &mut Delta) -> Result<(), FirewallError> {
-        match change {
-            Change::Admit(id, endpoint) => {
-                let wanted = slots(endpoint)?;
-                let taken = wanted.keys().find_map(|slot| match self.slots.get(slot) {
-                    Some((owner, _)) if owner != id => Some((*slot, owner.clone())),
-                    _ => None,
-                });
-                if let Some((slot, owner)) = taken {
-                    return Err(FirewallError::Taken { slot, owner, claimant: id.clone() });
-                }
-                self.dismiss(id, delta);
-                for (slot, target) in wanted {
-                    self.slots.insert(slot, (id.clone(), target));
-                    delta.add(slot, target);
-                }
-                self.owners.insert(id.clone(), endpoint.clone());
-            }
-            Change::Dismiss(id, _) => self.dismiss(id, delta),
+    /// that is not there changes nothing. On error nothing has changed. Costs what the change holds, however much else
+    /// there is; so does taking it back.
+    pub(super) fn apply(&mut self, change: &Change, delta: &mut Delta) -> Result<Before, FirewallError> {
+        let (id, wanted) = match change {
+            Change::Admit(id, endpoint) => (id, Some(endpoint)),
+            Change::Dismiss(id, _) => (id, None),
+        };
+        let slots = wanted.map(slots).transpose()?.unwrap_or_default();
+        let taken = slots.keys().find_map(|slot| match self.slots.get(slot) {
+            Some((owner, _)) if owner != id => Some((*slot, owner.clone())),
+            _ => None,
+        });
+        if let Some((slot, owner)) = taken {
+            return Err(FirewallError::Taken { slot, owner, claimant: id.clone() });
         }
-        Ok(())
+        let before = self.remove(id, delta);
+        for (slot, target) in slots {
+            self.slots.insert(slot, (id.clone(), target));
+            delta.add(slot, target);
+        }
+        if let Some(endpoint) = wanted {
+            self.owners.insert(id.clone(), endpoint.clone());
+        }
+        Ok(Before(id.clone(), before))
     }
 
-    fn dismiss(&mut self, id: &ContainerId, delta: &mut Delta) {
-        let Some(endpoint) = self.owners.remove(id) else { return };
+    /// Takes the last change back.
+    pub(super) fn revert(&mut self, Before(id, endpoint): Before) {
+        self.remove(&id, &mut Delta::default());
+        if let Some(endpoint) = endpoint {
+            // It was in force before the change, so nothing can be in its way.
+            let _ = self.apply(&Change::Admit(id, endpoint), &mut Delta::default());
+        }
+    }
+
+    fn remove(&mut self, id: &ContainerId, delta: &mut Delta) -> Option<Endpoint> {
+        let endpoint = self.owners.remove(id)?;
         // It was admitted, so its slots are valid.
         for slot in slots(&endpoint).unwrap_or_default().into_keys() {
             if let Some((_, target)) = self.slots.remove(&slot) {
                 delta.remove(slot, target);
             }
         }
+        Some(endpoint)
     }
 
     /// The commands that put all of them into empty sets.
@@ -109,6 +121,10 @@ impl Elements {
         element_commands(names, &all, NfCmd::Add)
     }
 }
+
+/// What a container had before a change.
+#[derive(Debug)]
+pub(super) struct Before(ContainerId, Option<Endpoint>);
 
 /// What must go and what must come to get from one state to another.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -257,6 +273,12 @@ pub(super) mod tests {
             let (mut all, mut kernel) = (Elements::default(), BTreeMap::new());
             for batch in changes.chunks(cut) {
                 let mut delta = Delta::default();
+                let (untouched, mut undo) = (all.clone(), Vec::new());
+                for change in batch {
+                    undo.extend(all.apply(change, &mut Delta::default()));
+                }
+                undo.into_iter().rev().for_each(|before| all.revert(before));
+                prop_assert_eq!(&all, &untouched);
                 for change in batch {
                     let _refused = all.apply(change, &mut delta);
                 }

@@ -213,3 +213,98 @@ fn has_ports() -> Stmt {
     let protocols = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp];
     equal(meta(MetaKey::L4proto), any_of(protocols.map(protocol)))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::elements::tests::{endpoint, id, publish};
+    use super::*;
+
+    fn options() -> NetworkOptions {
+        NetworkOptions {
+            bridge: "pontoon0".to_owned(),
+            bip: "172.17.0.1/16".parse().expect("network"),
+            fixed_cidr: None,
+            mtu: 1500,
+            icc: true,
+            ip_forward: true,
+            ip_masq: true,
+            default_ip: [0, 0, 0, 0].into(),
+        }
+    }
+
+    /// One command a line.
+    fn lines(transaction: &Nftables<'_>) -> Vec<String> {
+        transaction.objects.iter().map(|object| serde_json::to_string(object).expect("plain data")).collect()
+    }
+
+    fn ruleset(options: &NetworkOptions) -> Vec<String> {
+        lines(&replace(options, &Elements::default()))
+    }
+
+    /// What one ruleset has that the other has not, marked as `diff` does.
+    fn difference(from: &[String], to: &[String]) -> String {
+        let only = |mark: char, a: &[String], b: &[String]| {
+            let lines: Vec<String> =
+                a.iter().filter(|line| !b.contains(line)).map(|l| format!("{mark} {l}\n")).collect();
+            lines.concat()
+        };
+        only('-', from, to) + &only('+', to, from)
+    }
+
+    #[test]
+    fn the_ruleset_with_default_options() {
+        insta::assert_snapshot!(ruleset(&options()).join("\n"));
+    }
+
+    #[test]
+    fn what_each_option_changes() {
+        let usual = ruleset(&options());
+        let without_icc = ruleset(&NetworkOptions { icc: false, ..options() });
+        insta::assert_snapshot!("icc_false", difference(&usual, &without_icc));
+        let without_masquerade = ruleset(&NetworkOptions { ip_masq: false, ..options() });
+        insta::assert_snapshot!("ip_masq_false", difference(&usual, &without_masquerade));
+        // These are the bridge's business, or an endpoint's.
+        let others = NetworkOptions {
+            mtu: 1200,
+            ip_forward: false,
+            fixed_cidr: Some("172.17.1.0/24".parse().expect("network")),
+            default_ip: [192, 0, 2, 1].into(),
+            ..options()
+        };
+        assert_eq!(ruleset(&others), usual);
+    }
+
+    #[test]
+    fn daemons_side_by_side_share_no_table() {
+        let tables = |bridge: &str| {
+            let options = NetworkOptions { bridge: bridge.to_owned(), ..options() };
+            Names::of(&options).table
+        };
+        assert_eq!(tables("pontoon0"), "pontoon-pontoon0");
+        assert_ne!(tables("br1"), tables("br2"));
+    }
+
+    #[test]
+    fn endpoints_are_elements_and_never_rules() {
+        let published = vec![publish([0; 4], 8080, "80"), publish([127, 0, 0, 1], 53, "53/udp")];
+        let endpoints = BTreeMap::from([(id(2), endpoint(2, published)), (id(3), endpoint(3, vec![]))]);
+        let elements = Elements::of(&endpoints).expect("distinct");
+        let with = lines(&replace(&options(), &elements));
+        insta::assert_snapshot!("elements", difference(&ruleset(&options()), &with));
+        let rules = |lines: &[String]| lines.iter().filter(|line| line.contains(r#"{"rule":"#)).count();
+        assert_eq!(rules(&with), rules(&ruleset(&options())));
+    }
+
+    #[test]
+    fn a_change_deletes_before_it_adds() {
+        let mut elements = Elements::default();
+        let first = super::super::Change::Admit(id(2), endpoint(2, vec![publish([0; 4], 8080, "80")]));
+        elements.apply(&first, &mut Delta::default()).expect("free");
+        let mut delta = Delta::default();
+        let again = super::super::Change::Admit(id(2), endpoint(2, vec![publish([0; 4], 8080, "81")]));
+        elements.apply(&again, &mut delta).expect("its own");
+        insta::assert_snapshot!("change", lines(&change(&options(), &delta)).join("\n"));
+    }
+}
