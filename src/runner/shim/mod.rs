@@ -79,6 +79,8 @@ fn become_a_shim() -> io::Result<SignalFd> {
     let _ = rustix::process::setsid();
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     rustix::thread::set_name(c"pontoon-shim")?;
+    // What containers start with, whatever the daemon was started with.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     SigSet::all().thread_set_mask()?;
     let mut wanted = SigSet::empty();
     wanted.add(nix::sys::signal::Signal::SIGCHLD);
