@@ -94,10 +94,6 @@ impl Engine {
         }
         self.runner().clean(&self.runner().container_dir(&container.id)).await?;
         let dir = self.container_dir(&container.id);
-        blocking(move || match std::fs::remove_dir_all(&dir) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(EngineError::from(error)),
-            _ => Ok(()),
-        })
-        .await
+        blocking(move || crate::images::remove_tree(&dir)).await
     }
 }

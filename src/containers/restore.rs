@@ -101,7 +101,8 @@ impl Engine {
         let keep: BTreeSet<String> =
             cells.iter().filter_map(|cell| Some(cell.live().endpoint.as_ref()?.port.clone())).collect();
         for port in &keep {
-            network.bridge.open_port(port).await?;
+            // A port that is gone (another program deleted it) must not keep the other containers from being served.
+            log_error("open the port of a running container", network.bridge.open_port(port).await);
         }
         for port in network.bridge.sweep(&keep).await? {
             tracing::info!(%port, "removed a bridge port that belonged to no container");

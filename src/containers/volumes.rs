@@ -75,7 +75,7 @@ impl Engine {
             });
             if !shared {
                 let removed = self.store().delete_volume(name).map_err(EngineError::from);
-                if let Err(error) = removed.and_then(|_| Ok(std::fs::remove_dir_all(self.volume_dir(name))?)) {
+                if let Err(error) = removed.and_then(|_| Ok(crate::images::remove_tree(&self.volume_dir(name))?)) {
                     tracing::warn!(volume = %name, %error, "a volume could not be removed");
                 }
             }

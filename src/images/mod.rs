@@ -298,5 +298,19 @@ fn printable(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// Removes a directory tree that a container shaped: however deep it is, and whatever its links point at. Something that
+/// is not there is no error.
+pub fn remove_tree(path: &Path) -> std::io::Result<()> {
+    use rustix::fs::{CWD, Mode, OFlags, openat};
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(std::io::ErrorKind::InvalidInput.into());
+    };
+    let parent = match openat(CWD, parent, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) {
+        Err(rustix::io::Errno::NOENT) => return Ok(()),
+        other => other?,
+    };
+    Ok(tree::remove(std::os::fd::AsFd::as_fd(&parent), name)?)
+}
+
 #[cfg(test)]
 mod tests;
