@@ -19,11 +19,14 @@ use crate::netns::{NetNs, NetNsError};
 /// The container's side, as programs and people expect it.
 const INSIDE: &str = "eth0";
 const PREFIX: &str = "veth";
+/// Hexadecimal digits behind it, up to the fifteen bytes that Linux allows.
 const DIGITS: usize = 11;
 
-/// The port's name: `veth` and the first eleven digits of the container's id, the fifteen bytes that Linux allows.
-pub fn port_name(id: &ContainerId) -> String {
-    format!("{PREFIX}{}", &id.as_str()[..DIGITS])
+/// The port's name: `veth`, seven digits of the container's id for people, and four of the address, which a container
+/// that starts again seldom has twice: the pair of its life before takes the kernel tens of milliseconds to bury, and
+/// its name as long.
+pub fn port_name(id: &ContainerId, address: Ipv4Addr) -> String {
+    format!("{PREFIX}{}{:04x}", &id.as_str()[..DIGITS - 4], address.to_bits() & 0xffff)
 }
 
 /// Whether a name is of the form of [`port_name`].
@@ -152,8 +155,8 @@ mod tests {
     #[test]
     fn port_names_fit_and_are_recognised() {
         let id = ContainerId::from_bytes([0xab; 32]);
-        let name = port_name(&id);
-        assert_eq!((name.as_str(), name.len()), ("vethabababababa", 15));
+        let name = port_name(&id, Ipv4Addr::new(172, 17, 1, 2));
+        assert_eq!((name.as_str(), name.len()), ("vethabababa0102", 15));
         assert!(is_ours(&name));
         for foreign in ["veth0", "vethabababababg", "eth0", "vethABABABABABA", "vethabababababab"] {
             assert!(!is_ours(foreign), "{foreign}");

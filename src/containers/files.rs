@@ -53,7 +53,7 @@ impl Engine {
             return Ok(text);
         }
         let own = attached.map(|a| (a.address, hostname.to_owned(), network.domainname.clone()));
-        Ok(HostsFile { ipv6: has_ipv6(attached.is_some()), extra, links: Vec::new(), own }.render())
+        Ok(HostsFile { ipv6: crate::netns::kernel_has_ipv6(), extra, links: Vec::new(), own }.render())
     }
 
     /// `--add-host`, with `host-gateway` as the bridge's address.
@@ -99,11 +99,6 @@ impl Engine {
         }
         Ok(())
     }
-}
-
-/// Whether `lo` of a container's namespace has `::1`: bridged namespaces run without IPv6.
-fn has_ipv6(bridged: bool) -> bool {
-    !bridged && Path::new("/proc/net/if_inet6").exists()
 }
 
 /// Writes in place: a file that is bound into a container must keep its inode.

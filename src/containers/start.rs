@@ -284,7 +284,7 @@ impl Engine {
             name: container.name.clone(),
             address,
             mac: container.spec.network.mac.unwrap_or_else(|| ipam::mac_for(address)),
-            port: crate::bridge::port_name(&container.id),
+            port: crate::bridge::port_name(&container.id, address),
             published,
         })
     }
