@@ -130,7 +130,7 @@ fn events_as_they_happen() {
     past.says("2");
     host.docker(&["rmi", "sync"]).ok();
     events.shows("image untag");
-    host.sh("pkill -f 'docker events'").ok();
+    host.sh("kill $(pgrep -x docker)").ok();
     events.ends();
 }
 

@@ -92,14 +92,14 @@ pub fn explain(error: &clap::Error, code: u8) -> ExitCode {
         ErrorKind::MissingRequiredArgument | ErrorKind::WrongNumberOfValues | ErrorKind::TooFewValues => 1,
         _ => code,
     };
-    eprint(&format!("pontoon: {message}\n"));
     // clap's usage line names the command: `Usage: pontoon run [OPTIONS] …`.
     let usage = rest.lines().find_map(|line| line.strip_prefix("Usage: "));
-    if let Some(usage) = usage {
+    let hint = usage.map_or_else(String::new, |usage| {
         let command: Vec<&str> =
             usage.split_whitespace().take_while(|word| !word.starts_with(['[', '<', '-'])).collect();
-        eprint(&format!("See '{} --help'.\n", command.join(" ")));
-    }
+        format!(" (see '{} --help')", command.join(" "))
+    });
+    eprint(&format!("pontoon: {message}{hint}\n"));
     ExitCode::from(code)
 }
 
