@@ -3,6 +3,7 @@
 //! Run as root. Each test has a machine of its own (see [`harness`]), so they run in parallel.
 
 #![expect(clippy::disallowed_methods, reason = "tests type commands, as people do")]
+#![expect(clippy::unwrap_used, reason = "what cannot be unwrapped has failed the test")]
 
 #[allow(unreachable_pub, reason = "a module that wants to be read, not a crate")]
 mod harness;

@@ -75,11 +75,6 @@ impl<'h> Run<'h> {
         self.flags(&["--interactive"])
     }
 
-    /// In the foreground, to its end. `--rm` is up to you.
-    pub fn foreground(self) -> Outcome {
-        self.typed(&["run"])
-    }
-
     /// In the foreground with `--rm`.
     pub fn once(self) -> Outcome {
         self.typed(&["run", "--rm"])

@@ -26,7 +26,6 @@ pub struct Host {
 
 impl Host {
     /// With a daemon in its default configuration, and the image `busybox`.
-    #[expect(clippy::new_without_default, reason = "a machine is no default value")]
     #[track_caller]
     pub fn new() -> Self {
         Self::with(&[])

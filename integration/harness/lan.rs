@@ -85,13 +85,6 @@ pub struct Background<'h> {
     child: Child,
 }
 
-impl Background<'_> {
-    /// Waits for its end: whether it succeeded.
-    pub fn succeeds(mut self) -> bool {
-        self.child.wait().is_ok_and(|status| status.success())
-    }
-}
-
 impl Drop for Background<'_> {
     fn drop(&mut self) {
         if self.child.try_wait().is_ok_and(|status| status.is_none()) {

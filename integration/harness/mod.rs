@@ -22,9 +22,6 @@ mod traces;
 mod wait;
 
 pub use command::Outcome;
-pub use container::{Container, Run};
 pub use daemon::{Cli, pontoon_binary};
 pub use host::Host;
-pub use namespaces::{HOST_ADDRESS, LAN_ADDRESS};
-pub use terminal::Terminal;
-pub use wait::{eventually, until};
+pub use wait::until;

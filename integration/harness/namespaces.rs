@@ -7,11 +7,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-/// The address of the host on its LAN.
-pub const HOST_ADDRESS: &str = "192.0.2.1";
-/// The address of the LAN neighbour, whose default route is the host.
-pub const LAN_ADDRESS: &str = "192.0.2.2";
-
+/// What makes the stage: the host is 192.0.2.1 on its LAN, its neighbour 192.0.2.2, whose default route is the host.
 const INIT: &str = r#"
 set -e
 mount -t tmpfs -o mode=755 tmpfs /run
