@@ -4,12 +4,14 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::Instrument;
+
 use super::RemoveOptions;
 use super::cell::Cell;
 use super::engine::Engine;
 use super::error::EngineError;
 use super::record::{Container, Status};
-use super::start::log_error;
+use super::start::{Timeline, log_error};
 use crate::model::{ContainerId, RestartPolicy};
 use crate::runner::{Exit, Shim};
 
@@ -38,10 +40,17 @@ impl Engine {
 
     /// The process has ended: reachability first, then what it held, then the news.
     pub(super) async fn ended(&self, cell: &Arc<Cell>, exit: Exit) {
+        let span = tracing::info_span!("end", container = %cell.id.short());
+        let clock = Timeline::new();
         let live = std::mem::take(&mut *cell.live());
         let dir = self.runner().container_dir(&cell.id);
-        let disconnect = self.disconnect(&cell.id, live.endpoint.as_ref(), live.netns.as_ref());
-        let (cleaned, ()) = tokio::join!(self.runner().clean(&dir), disconnect);
+        let disconnect = async {
+            self.disconnect(&cell.id, live.endpoint.as_ref(), live.netns.as_ref()).await;
+            clock.mark("disconnected");
+        };
+        let (cleaned, ()) =
+            tokio::join!(self.runner().clean(&dir).instrument(span.clone()), disconnect.instrument(span.clone()));
+        span.in_scope(|| clock.mark("cleaned"));
         log_error("clean up after the container", cleaned);
         self.inner.sessions.forget(&cell.id);
 

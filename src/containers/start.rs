@@ -386,12 +386,11 @@ impl Engine {
     pub(super) async fn disconnect(&self, id: &ContainerId, endpoint: Option<&Endpoint>, netns: Option<&NetNs>) {
         if let (Some(endpoint), Some(network)) = (endpoint, self.default_network()) {
             log_error("close the port", network.bridge.close_port(&endpoint.port).await);
-            let dismissed = network.firewall.apply(Change::Dismiss(id.clone(), endpoint.clone())).await;
+            let change = Change::Dismiss(id.clone(), endpoint.clone());
+            let (dismissed, ()) = tokio::join!(network.firewall.apply(change), unpin(netns));
             log_error("dismiss the endpoint", dismissed);
-        }
-        if let Some(netns) = netns {
-            let netns = netns.clone();
-            log_error("unpin the namespace", blocking(move || netns.unpin()).await);
+        } else {
+            unpin(netns).await;
         }
     }
 
@@ -415,6 +414,12 @@ impl Engine {
                 self.remove_locked(cell, super::RemoveOptions { force: false, volumes: true }).await,
             );
         }
+    }
+}
+
+async fn unpin(netns: Option<&NetNs>) {
+    if let Some(netns) = netns.cloned() {
+        log_error("unpin the namespace", blocking(move || netns.unpin()).await);
     }
 }
 
@@ -445,15 +450,15 @@ pub(super) fn read_in(roots: &[&Path], path: &str) -> Option<String> {
     })
 }
 
-/// Where the time of a start goes: one debug line a step (`pontoon daemon --debug`).
-struct Timeline(std::time::Instant);
+/// Where the time of a start or an end goes: one debug line a step (`pontoon daemon --debug`).
+pub(super) struct Timeline(std::time::Instant);
 
 impl Timeline {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(std::time::Instant::now())
     }
 
-    fn mark(&self, step: &'static str) {
+    pub(super) fn mark(&self, step: &'static str) {
         tracing::debug!(microseconds = self.0.elapsed().as_micros() as u64, "{step}");
     }
 }
