@@ -18,6 +18,7 @@ use crate::bridge::{self, Bridge, ipam};
 use crate::config::{BridgeChoice, Config, LogLevel};
 use crate::containers::Engine;
 use crate::containers::engine::{Network, Parts};
+use crate::containers::start::LAST_LEASE;
 use crate::containers::{restore, runtimes};
 use crate::firewall::Firewall;
 use crate::images::Images;
@@ -167,7 +168,7 @@ async fn bring_up_network(config: &Config, options: NetworkOptions, store: &Stor
         BridgeChoice::Own(_) | BridgeChoice::Disabled => Bridge::ensure(&options).await?,
     };
     let mut pool = ipam::Pool::new(options.bip, options.fixed_cidr);
-    pool.resume(store.leases()?.last().copied());
+    pool.resume(store.meta(LAST_LEASE)?.and_then(|address| address.parse().ok()));
     Ok(Network { firewall, bridge, options, pool: std::sync::Mutex::new(pool) })
 }
 

@@ -22,7 +22,7 @@ mod remove;
 pub mod restore;
 pub mod runtimes;
 pub mod signal;
-mod start;
+pub mod start;
 mod top;
 mod volumes;
 

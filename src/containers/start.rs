@@ -27,6 +27,9 @@ use crate::runner::launch::{Launch, LaunchKind, Overlay};
 use crate::runner::oci::{self, OciInput};
 use crate::store::NetworkRow;
 
+/// Where the store keeps the address that was leased last.
+pub const LAST_LEASE: &str = "last lease";
+
 /// What has been done of a start, to be undone backwards.
 #[derive(Default)]
 pub(super) struct Undo {
@@ -278,6 +281,8 @@ impl Engine {
         let address = pool
             .lease(&self.store().leases()?)
             .map_err(|error| EngineError::new(super::ErrorKind::Internal, error.to_string()))?;
+        // For the next daemon, so that it too gives released addresses last.
+        self.store().put_meta(LAST_LEASE, &address.to_string())?;
         let published = ports.published.clone();
         self.store().update_container(&row(container)?, Some(&NetworkRow { address, published: published.clone() }))?;
         Ok(Endpoint {
