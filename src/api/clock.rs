@@ -52,6 +52,11 @@ fn go_duration(text: &str) -> Option<i64> {
     (!text.is_empty() && sum < 9e18).then_some(sum as i64)
 }
 
+/// An RFC 3339 time with all nine digits of its fraction, as docker prints a log's times; what is none stays as it is.
+pub(super) fn nine_digits(rfc3339: &str) -> String {
+    rfc3339.parse::<Timestamp>().map_or_else(|_| rfc3339.to_owned(), |at| format!("{at:.9}"))
+}
+
 /// Seconds since 1970 of an RFC 3339 time; 0 for the zero time and for what is none.
 pub(super) fn unix_seconds(rfc3339: &str) -> i64 {
     if is_zero(rfc3339) { 0 } else { rfc3339.parse().map_or(0, Timestamp::as_second) }

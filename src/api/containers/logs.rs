@@ -5,6 +5,7 @@ use futures_util::stream;
 
 use crate::api::Api;
 use crate::api::body::{self, Response};
+use crate::api::clock::nine_digits;
 use crate::api::error::ApiError;
 use crate::api::hijack::content_type;
 use crate::api::query::Query;
@@ -54,7 +55,7 @@ fn parse(query: &Query) -> Result<Action, ApiError> {
 pub(super) fn render(line: &LogLine, tty: bool, timestamps: bool) -> Bytes {
     let mut bytes = Vec::with_capacity(line.bytes.len() + 32);
     if timestamps {
-        bytes.extend_from_slice(line.time.as_bytes());
+        bytes.extend_from_slice(nine_digits(&line.time).as_bytes());
         bytes.push(b' ');
     }
     bytes.extend_from_slice(&line.bytes);
