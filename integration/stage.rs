@@ -18,7 +18,7 @@ fn every_kind_of_trace_is_seen() {
         ("ip link add left0 type veth peer name left1", "ip link del left0", "link left1"),
         ("touch /run/pin && unshare --net=/run/pin true", "umount /run/pin && rm /run/pin", "mount nsfs"),
         ("mkdir /run/m && mount -t tmpfs left /run/m", "umount /run/m && rmdir /run/m", "mount tmpfs on /run/m"),
-        ("sleep 1000 & echo $! >/run/pid", "kill $(cat /run/pid)", "process sleep"),
+        ("sleep 1000 & echo $! >/run/pid", "kill $(cat /run/pid)", ") sleep 1000"),
         (
             "nft 'add table inet left { set s { type inet_service; elements = { 8080 }; }; }'",
             "nft delete table inet left",

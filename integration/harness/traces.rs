@@ -1,27 +1,26 @@
 //! What containers could leave behind on a host, seen from outside: equal before and after, or there is a leak.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::Outcome;
 use super::namespaces::{Namespaces, Place};
 
-/// Everything on a host that is not a file of the daemon's data root: one line each.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Traces(BTreeSet<String>);
+/// Everything on a host that is not a file of the daemon's data root, and what to say of it where its name says little.
+#[derive(Clone, Debug, Default)]
+pub struct Traces(BTreeMap<String, String>);
 
 impl Traces {
     /// Looks. `cgroup`: the parent of the containers' cgroups. `data`: data roots, whose databases hold the leases.
     pub fn of(namespaces: &Namespaces, cgroup: &str, data: &[PathBuf], ours: &[u32]) -> Self {
-        let mut found = BTreeSet::new();
-        found.extend(links(namespaces));
+        let mut found = links(namespaces);
         found.extend(mounts(namespaces));
-        found.extend(processes(namespaces, ours));
         found.extend(cgroups(cgroup));
         found.extend(firewall(namespaces));
         found.extend(data.iter().flat_map(|root| leases(root)));
-        Self(found)
+        let named = found.into_iter().map(|name| (name, String::new()));
+        Self(named.chain(processes(namespaces, ours)).collect())
     }
 
     /// Both.
@@ -32,9 +31,14 @@ impl Traces {
 
     /// What is here and was not `before`, or was and is not: empty if nothing changed.
     pub fn since(&self, before: &Self) -> Vec<String> {
-        let new = self.0.difference(&before.0).map(|line| format!("new:  {line}"));
-        let gone = before.0.difference(&self.0).map(|line| format!("gone: {line}"));
+        let new = self.without(before).map(|line| format!("new:  {line}"));
+        let gone = before.without(self).map(|line| format!("gone: {line}"));
         new.chain(gone).collect()
+    }
+
+    fn without<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = String> + 'a {
+        let only = self.0.iter().filter(|(name, _)| !other.0.contains_key(*name));
+        only.map(|(name, more)| format!("{name} {more}"))
     }
 }
 
@@ -54,8 +58,8 @@ fn mounts(namespaces: &Namespaces) -> Vec<String> {
         .collect()
 }
 
-/// Processes, zombies too, and the namespaces that they hold.
-fn processes(namespaces: &Namespaces, ours: &[u32]) -> Vec<String> {
+/// Processes by their number, zombies too: a process may change its name, and what it does.
+fn processes(namespaces: &Namespaces, ours: &[u32]) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let own = namespaces.own_pids();
     for entry in fs::read_dir(namespaces.inside("/proc")).expect("/proc of the host").flatten() {
@@ -68,8 +72,7 @@ fn processes(namespaces: &Namespaces, ours: &[u32]) -> Vec<String> {
         let field =
             |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("").trim().to_owned();
         let words = fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default().replace('\0', " ");
-        let zombie = if field("State:").starts_with('Z') { " (zombie)" } else { "" };
-        found.push(format!("process {}{zombie} {words}", field("Name:")));
+        found.push((format!("process {pid}"), format!("({}, {}) {words}", field("Name:"), field("State:"))));
     }
     found
 }
