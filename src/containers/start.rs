@@ -346,7 +346,10 @@ impl Engine {
         let launch = Launch {
             id: container.id.to_string(),
             runtime: runtimes::resolve(&container.spec.runtime)?,
-            kind: LaunchKind::Container { overlay: Overlay { lower, upper, work, target: input.rootfs.clone() } },
+            kind: LaunchKind::Container {
+                overlay: Overlay { lower, upper, work, target: input.rootfs.clone() },
+                seeds: self.volume_seeds(container),
+            },
             tty: container.spec.process.tty,
             open_stdin: container.spec.process.open_stdin,
             stdin_once: container.spec.process.stdin_once,

@@ -7,6 +7,7 @@ use super::engine::{Engine, now};
 use super::error::EngineError;
 use super::record::Container;
 use crate::model::{ContainerSpec, MountKind};
+use crate::runner::launch::Seed;
 
 /// A name for a volume that was given none.
 pub(super) fn anonymous_name() -> String {
@@ -80,6 +81,17 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// Volumes that begin with what the image has at their place.
+    pub(super) fn volume_seeds(&self, container: &Container) -> Vec<Seed> {
+        let seeds = container.spec.mounts.iter().filter_map(|mount| match &mount.kind {
+            MountKind::Volume { name, .. } => {
+                Some(Seed { volume: self.volume_dir(name).join("_data"), target: mount.target.clone() })
+            }
+            MountKind::Bind { .. } | MountKind::Tmpfs { .. } => None,
+        });
+        seeds.collect()
     }
 
     /// The host directories of the volumes that a container mounts, by volume name.

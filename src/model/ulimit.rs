@@ -1,7 +1,7 @@
 //! Process limits as people write them: `nofile=1024:2048`.
 
 /// Names of limits, without `RLIMIT_` (setrlimit(2)).
-const NAMES: [&str; 16] = [
+pub const NAMES: [&str; 16] = [
     "as",
     "core",
     "cpu",

@@ -239,7 +239,7 @@ async fn delete_by_command(command: &Path, dir: &Path, id: &str) -> Result<(), R
 }
 
 fn remove_directory(dir: &Path, launch: Option<&Launch>) -> Result<(), RunnerError> {
-    if let Some(LaunchKind::Container { overlay }) = launch.map(|launch| &launch.kind) {
+    if let Some(LaunchKind::Container { overlay, .. }) = launch.map(|launch| &launch.kind) {
         // A mount point without its mount: if it is not empty, something of value is there, and stays.
         match fs::remove_dir(&overlay.target) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {

@@ -37,6 +37,9 @@ pub enum LaunchKind {
     Container {
         /// Mounted in the shim's own mount namespace before the container is created.
         overlay: Overlay,
+        /// Volumes that get the image's content if they are empty.
+        #[serde(default)]
+        seeds: Vec<Seed>,
     },
     /// A process in a running container.
     Exec {
@@ -47,6 +50,15 @@ pub enum LaunchKind {
         /// The container's init, as the host sees it.
         init_pid: i32,
     },
+}
+
+/// A volume, and the place in the container whose content it begins with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seed {
+    /// The volume's directory on the host.
+    pub volume: PathBuf,
+    /// Absolute path in the container.
+    pub target: String,
 }
 
 /// An overlayfs mount (kernel: Documentation/filesystems/overlayfs.rst).

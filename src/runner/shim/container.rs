@@ -35,7 +35,7 @@ impl Container {
     /// Mounts the root, if there is one to mount; a failure is told when the container is to be created.
     pub(super) fn new(launch: Launch) -> Self {
         let root = match &launch.kind {
-            LaunchKind::Container { overlay } => overlay::own_mount_namespace()
+            LaunchKind::Container { overlay, .. } => overlay::own_mount_namespace()
                 .and_then(|()| overlay::mount_overlay(overlay))
                 .map_err(|error| format!("cannot mount overlay at {}: {error}", overlay.target.display())),
             LaunchKind::Exec { .. } => Ok(()),
@@ -158,7 +158,7 @@ impl Container {
 
     /// The root is not needed any more.
     pub(super) fn let_go(&self) {
-        if let LaunchKind::Container { overlay } = &self.launch.kind {
+        if let LaunchKind::Container { overlay, .. } = &self.launch.kind {
             overlay::unmount_overlay(overlay);
         }
     }

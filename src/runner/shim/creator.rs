@@ -39,10 +39,10 @@ pub(super) fn run(launch: &Launch, task: Task, ends: ContainerEnds) -> Result<i3
     let (reports, pipe) = report::pipe().map_err(cannot)?;
     match sys::process::fork().map_err(cannot)? {
         ForkResult::Child => {
-            let done =
-                take_over(ends, pipe).map_err(|e| format!("cannot set up a creator: {e}")).and_then(|()| match &launch
-                    .runtime
-                {
+            let done = take_over(ends, pipe)
+                .map_err(|error| format!("cannot set up a creator: {error}"))
+                .and_then(|()| seed_volumes(launch, task))
+                .and_then(|()| match &launch.runtime {
                     RuntimeKind::Integrated => integrated(launch).map(Some),
                     RuntimeKind::Command(command) => super::command::run(command, launch, task),
                 });
@@ -75,12 +75,19 @@ fn take_over(ends: ContainerEnds, pipe: OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
+fn seed_volumes(launch: &Launch, task: Task) -> Result<(), String> {
+    match &launch.kind {
+        LaunchKind::Container { overlay, seeds } if task == Task::Create => super::seed::seed(&overlay.target, seeds),
+        LaunchKind::Container { .. } | LaunchKind::Exec { .. } => Ok(()),
+    }
+}
+
 /// Makes the container, or the exec's process, by libcontainer.
 fn integrated(launch: &Launch) -> Result<i32, String> {
     // Fails only if there is a subscriber already, which the shim has not.
     let _ = tracing::subscriber::set_global_default(report::Details);
     match &launch.kind {
-        LaunchKind::Container { overlay } => create(launch, &overlay.target),
+        LaunchKind::Container { overlay, .. } => create(launch, &overlay.target),
         LaunchKind::Exec { process, container_dir, .. } => exec(launch, process, container_dir),
     }
 }

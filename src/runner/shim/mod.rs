@@ -12,6 +12,7 @@ mod device_filter;
 mod log;
 mod overlay;
 mod report;
+mod seed;
 mod serve;
 mod stdio;
 mod workload;

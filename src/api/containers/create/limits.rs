@@ -5,32 +5,13 @@ use std::collections::BTreeMap;
 use bollard_stubs::models::HostConfig;
 
 use crate::api::error::ApiError;
-use crate::model::{NetworkMode, Resources};
+use crate::model::{NetworkMode, Resources, ulimit};
 
 /// Less memory than this and the runtime itself does not fit.
 const MINIMUM_MEMORY: i64 = 6 << 20;
 
 /// Microseconds; the kernel's default.
 const CPU_PERIOD: i64 = 100_000;
-
-const ULIMITS: [&str; 16] = [
-    "as",
-    "core",
-    "cpu",
-    "data",
-    "fsize",
-    "locks",
-    "memlock",
-    "msgqueue",
-    "nice",
-    "nofile",
-    "nproc",
-    "rss",
-    "rtprio",
-    "rttime",
-    "sigpending",
-    "stack",
-];
 
 /// Kernel parameters that belong to the IPC namespace (sysctl/kernel.rst, ipc_namespaces(7)).
 const IPC_SYSCTLS: [&str; 8] = [
@@ -170,7 +151,7 @@ fn ulimits(host: &HostConfig) -> Result<Vec<(String, u64, u64)>, ApiError> {
     let mut parsed = Vec::new();
     for ulimit in host.ulimits.iter().flatten() {
         let name = ulimit.name.clone().unwrap_or_default().to_ascii_lowercase();
-        if !ULIMITS.contains(&name.as_str()) {
+        if !ulimit::NAMES.contains(&name.as_str()) {
             return Err(bad(format!("invalid ulimit type: {name}")));
         }
         // -1 is how clients write "unlimited".
