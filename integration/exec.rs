@@ -94,3 +94,16 @@ fn processes_that_were_executed_end_with_their_container() {
     container.verb(&["start"]).ok();
     until("the old processes are gone", || !container.sh("ps").ok().contains("sleep 500"));
 }
+
+/// Who enters a mount namespace comes out at its root: that must be the container's, not the machine's.
+#[test]
+fn a_daemon_in_a_chroot_keeps_it_inside() {
+    let host = Host::with_daemon_in_chroot();
+    let container = host.run("busybox").name("box").cmd(&["sleep", "1000"]).start();
+    let inside = host.run("busybox").cmd(&["ls", "/"]).once().ok();
+    assert!(!inside.contains("boot"), "{inside}");
+    for cli in Cli::BOTH {
+        host.cli(cli, &["exec", "box", "ls", "/"]).says(&inside);
+    }
+    container.exec(&["ls", "/sys/class/net"]).says("eth0\nlo");
+}

@@ -46,6 +46,8 @@ pub struct Daemon {
     socket: String,
     pidfile: String,
     flags: Vec<String>,
+    /// The directory that it takes for `/`.
+    chroot: Option<String>,
     log: PathBuf,
     process: RefCell<Option<Child>>,
 }
@@ -61,14 +63,31 @@ impl Daemon {
             socket: format!("/run/{name}/{name}.sock"),
             pidfile: format!("/run/{name}/{name}.pid"),
             flags: flags.iter().map(|&flag| flag.to_owned()).collect(),
+            chroot: None,
             log: dir.join(format!("{name}.log")),
             process: RefCell::new(None),
         }
     }
 
+    /// It takes `directory` for `/`. Paths mean the same there: the host's root is mounted on it.
+    pub fn in_chroot(mut self, namespaces: &Namespaces, directory: &str) -> Self {
+        let mount = format!("mkdir {directory} && mount --rbind / {directory}");
+        Outcome::of(namespaces.command(Place::Host, 10, "sh").args(["-c", &mount]), b"").ok();
+        self.chroot = Some(directory.to_owned());
+        self
+    }
+
     /// The command line, without starting it: for options that must be refused.
     pub fn command(&self, namespaces: &Namespaces) -> Command {
-        let mut command = namespaces.command(Place::Host, 3600, &pontoon_binary().to_string_lossy());
+        let binary = pontoon_binary();
+        let mut command = match &self.chroot {
+            None => namespaces.command(Place::Host, 3600, &binary.to_string_lossy()),
+            Some(directory) => {
+                let mut chroot = namespaces.command(Place::Host, 3600, "chroot");
+                chroot.arg(directory).arg(binary);
+                chroot
+            }
+        };
         command
             .args(["daemon", "--data-root"])
             .arg(&self.data_root)

@@ -46,6 +46,15 @@ impl Host {
         Self { namespaces: Namespaces::new(), dir, daemons: Vec::new(), baseline: Traces::default() }
     }
 
+    /// With a daemon that runs in a chroot.
+    #[track_caller]
+    pub fn with_daemon_in_chroot() -> Self {
+        let mut host = Self::bare();
+        host.add(Daemon::new("pontoon", host.dir.path(), &[]).in_chroot(&host.namespaces, "/run/jail"));
+        host.baseline = host.traces();
+        host
+    }
+
     /// Starts the first daemon of a bare host (what the other methods talk to) and imports `busybox`.
     #[track_caller]
     pub fn start_daemon(&mut self, flags: &[&str]) {
@@ -61,8 +70,13 @@ impl Host {
         self.baseline = self.traces();
     }
 
+    #[track_caller]
     fn add_daemon(&mut self, name: &str, flags: &[&str]) {
-        let daemon = Daemon::new(name, self.dir.path(), flags);
+        self.add(Daemon::new(name, self.dir.path(), flags));
+    }
+
+    #[track_caller]
+    fn add(&mut self, daemon: Daemon) {
         daemon.start(&self.namespaces);
         let tar = image::busybox().to_string_lossy();
         let import = ["import", "--change", "CMD [\"sh\"]", &tar, "busybox"];

@@ -9,6 +9,7 @@ use nix::sys::wait::waitpid;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::creator::{self, Task};
+use super::mounts;
 use super::overlay;
 use super::stdio::Stdio;
 use crate::runner::cgroup;
@@ -35,7 +36,7 @@ impl Container {
     /// Mounts the root, if there is one to mount; a failure is told when the container is to be created.
     pub(super) fn new(launch: Launch) -> Self {
         let root = match &launch.kind {
-            LaunchKind::Container { overlay, .. } => overlay::own_mount_namespace()
+            LaunchKind::Container { overlay, .. } => mounts::own_namespace()
                 .and_then(|()| overlay::mount_overlay(overlay))
                 .map_err(|error| format!("cannot mount overlay at {}: {error}", overlay.target.display())),
             LaunchKind::Exec { .. } => Ok(()),

@@ -10,6 +10,7 @@ mod container;
 mod creator;
 mod device_filter;
 mod log;
+mod mounts;
 mod overlay;
 mod report;
 mod seed;

@@ -9,18 +9,11 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags, UnmountFlags,
-    fsconfig_create, fsconfig_set_string, fsmount, fsopen, mount, mount_change, move_mount, unmount,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, UnmountFlags, fsconfig_create,
+    fsconfig_set_string, fsmount, fsopen, mount, move_mount, unmount,
 };
 
 use crate::runner::launch::Overlay;
-
-/// Gives this process mounts of its own: what it mounts is seen by nobody else and ends with it, while mounts made by
-/// the host still arrive.
-pub(super) fn own_mount_namespace() -> io::Result<()> {
-    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS)?;
-    Ok(mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)?)
-}
 
 /// Mounts the overlay at its target, which is created if it is missing.
 pub(super) fn mount_overlay(overlay: &Overlay) -> io::Result<()> {
