@@ -43,6 +43,20 @@ impl Engine {
         let span = tracing::info_span!("end", container = %cell.id.short());
         let clock = Timeline::new();
         let live = std::mem::take(&mut *cell.live());
+        let before = cell.snapshot();
+        let ran = live.since.map_or(Duration::ZERO, |since| since.elapsed());
+        let pause = self.restart_pause(cell, &before, &exit, ran);
+        let mut ended = (*before).clone();
+        ended.state.status = if pause.is_some() { Status::Restarting } else { Status::Exited };
+        ended.state.pid = 0;
+        ended.state.exit_code = i64::from(exit.code);
+        ended.state.oom_killed = exit.oom_killed;
+        ended.state.finished_at = exit.at;
+        ended.sandbox.clear();
+        // Written before the shim's own word of it is cleaned away: a daemon that dies here does not lose the exit code.
+        // The lease and the ports stay taken until the network has let go of them.
+        log_error("note the container's end", self.keep(&ended));
+
         let dir = self.runner().container_dir(&cell.id);
         let disconnect = async {
             self.disconnect(&cell.id, live.endpoint.as_ref(), live.netns.as_ref()).await;
@@ -53,19 +67,9 @@ impl Engine {
         span.in_scope(|| clock.mark("cleaned"));
         log_error("clean up after the container", cleaned);
         self.inner.sessions.forget(&cell.id);
-
-        let before = cell.snapshot();
-        let ran = live.since.map_or(Duration::ZERO, |since| since.elapsed());
-        let pause = self.restart_pause(cell, &before, &exit, ran);
-        let mut ended = (*before).clone();
-        ended.state.status = if pause.is_some() { Status::Restarting } else { Status::Exited };
-        ended.state.pid = 0;
-        ended.state.exit_code = i64::from(exit.code);
-        ended.state.oom_killed = exit.oom_killed;
-        ended.state.finished_at = exit.at;
-        ended.attached = None;
-        ended.sandbox.clear();
-        log_error("note the container's end", self.keep(&ended));
+        if ended.attached.take().is_some() {
+            log_error("release the lease", self.keep(&ended));
+        }
         // The ports are free for others once the store says so.
         drop(live.ports);
         let ended = cell.publish(ended);
@@ -75,7 +79,7 @@ impl Engine {
         }
         self.container_event(&ended, "die", &[("exitCode", exit.code.to_string())]);
 
-        if pause.is_none() && ended.spec.auto_remove {
+        if pause.is_none() && ended.spec.auto_remove && !cell.pending().comes_back {
             // `removed` is told with the end, so that `run --rm` hears of both.
             cell.milestones.send_modify(|m| m.code = i64::from(exit.code));
             log_error(
@@ -125,10 +129,6 @@ impl Engine {
             cell.publish(again);
             if let Err(error) = engine.start_locked(&cell).await {
                 tracing::warn!(container = %cell.id.short(), %error, "restart by policy failed");
-                let mut failed = (*cell.snapshot()).clone();
-                failed.state.status = Status::Exited;
-                log_error("note the failed restart", engine.keep(&failed));
-                cell.publish(failed);
             }
         });
     }

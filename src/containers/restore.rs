@@ -48,10 +48,16 @@ impl Engine {
                 registry.insert(cell.clone());
             }
             if container.state.status.is_running() {
-                match self.runner().reconnect(&self.runner().container_dir(&container.id)).await? {
-                    Found::Alive(shim) => self.take_over(&cell, shim)?,
-                    Found::Ended(exit) => ended.push((cell, exit)),
-                    Found::Gone => ended.push((cell, Exit { code: LOST, oom_killed: false, at: now() })),
+                let lost = || Exit { code: LOST, oom_killed: false, at: now() };
+                match self.runner().reconnect(&self.runner().container_dir(&container.id)).await {
+                    Ok(Found::Alive(shim)) => self.take_over(&cell, shim)?,
+                    Ok(Found::Ended(exit)) => ended.push((cell, exit)),
+                    Ok(Found::Gone) => ended.push((cell, lost())),
+                    // One container that cannot be read must not keep the others from being served.
+                    Err(error) => {
+                        tracing::error!(container = %container.id.short(), %error, "cannot tell how a container ended");
+                        ended.push((cell, lost()));
+                    }
                 }
             }
         }
@@ -123,8 +129,10 @@ impl Engine {
                 continue;
             }
             let _operation = cell.operation.lock().await;
-            if container.state.status == Status::Removing {
-                log_error("finish a removal", self.remove_locked(&cell, RemoveOptions::default()).await);
+            let unremoved = container.state.status == Status::Exited && container.spec.auto_remove;
+            if container.state.status == Status::Removing || unremoved {
+                let options = RemoveOptions { force: false, volumes: container.spec.auto_remove };
+                log_error("finish a removal", self.remove_locked(&cell, options).await);
             }
         }
         self.sweep_exec_root().await;
@@ -137,23 +145,26 @@ impl Engine {
         let exec_root = &self.config().exec_root;
         for name in names_in(&exec_root.join("containers")) {
             if !self.runs_by_id(&name) {
-                log_error(
-                    "sweep a shim's directory",
-                    self.runner().clean(&exec_root.join("containers").join(&name)).await,
-                );
+                let dir = exec_root.join("containers").join(&name);
+                // Its shim may live, and wait for orders that nobody will give.
+                if let Ok(Found::Alive(shim)) = self.runner().reconnect(&dir).await {
+                    log_error("abort a shim of nobody", shim.abort().await);
+                }
+                log_error("sweep a shim's directory", self.runner().clean(&dir).await);
             }
         }
         for name in names_in(&exec_root.join("netns")) {
-            if !self.runs_by_id(&name)
-                && let Ok(netns) = NetNs::open(&exec_root.join("netns").join(&name))
-            {
-                log_error("sweep a namespace", netns.unpin());
+            if !self.runs_by_id(&name) {
+                log_error("sweep a namespace", NetNs::sweep(&exec_root.join("netns").join(&name)));
             }
         }
         for cell in self.registry().all() {
             let container = cell.snapshot();
-            if !container.state.status.is_running() && container.attached.is_none() {
-                log_error("release a stale lease", self.keep(&container));
+            if !container.state.status.is_running() {
+                // Of a start, or of an end, that was cut short.
+                let released = Container { attached: None, ..(*container).clone() };
+                log_error("release a stale lease", self.keep(&released));
+                cell.publish(released);
             }
         }
     }

@@ -82,6 +82,11 @@ impl NetNs {
         Ok(ns)
     }
 
+    /// Removes a pin of nobody, or the empty file that is left of one.
+    pub fn sweep(path: &Path) -> Result<(), NetNsError> {
+        Self { path: path.to_owned() }.unpin()
+    }
+
     /// The pin.
     pub fn path(&self) -> &Path {
         &self.path
