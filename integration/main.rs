@@ -13,6 +13,7 @@ mod bridge_options;
 mod exec;
 mod failures;
 mod images;
+mod lifecycle;
 mod limits_and_security;
 mod logs;
 mod ps_inspect;

@@ -57,12 +57,15 @@ impl Engine {
             WaitCondition::Removed => now.removed,
         };
         Ok(Box::pin(async move {
-            let outcome = |code| WaitOutcome { code, error: None };
             // The sender lives in the cell, which this future holds.
-            match milestones.wait_for(|now| reached(&cell, now)).await {
-                Ok(now) => Ok(outcome(now.code)),
-                Err(_) => Ok(outcome(cell.snapshot().state.exit_code)),
-            }
+            let told = milestones.wait_for(|now| reached(&cell, now)).await.map(|now| now.code);
+            // The container is published before the milestone: one that does not run knows its code already.
+            let now = cell.snapshot();
+            let code = match (told, now.state.status.is_running()) {
+                (Ok(code), true) => code,
+                _ => now.state.exit_code,
+            };
+            Ok(WaitOutcome { code, error: None })
         }))
     }
 }

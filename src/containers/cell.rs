@@ -59,6 +59,8 @@ pub(super) struct Pending {
     pub(super) restart: u64,
     /// Restarts by policy in a row, for the pause between them.
     pub(super) quick_restarts: u32,
+    /// A user restarts it: its end is not the end that `--rm` waits for.
+    pub(super) comes_back: bool,
 }
 
 /// A container in memory.
@@ -100,6 +102,11 @@ impl Cell {
 
     pub(super) fn pending(&self) -> MutexGuard<'_, Pending> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It was removed while somebody who had found it waited for his turn.
+    pub(super) fn is_removed(&self) -> bool {
+        self.milestones.borrow().removed
     }
 
     /// The shim, if there is one.

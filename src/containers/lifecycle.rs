@@ -9,6 +9,7 @@ use super::engine::Engine;
 use super::error::EngineError;
 use super::exit::not_running;
 use super::record::{Container, Status};
+use super::start::log_error;
 use crate::model::ContainerName;
 
 const SIGKILL: i32 = 9;
@@ -20,7 +21,20 @@ impl Engine {
     /// `None`, negative waits for ever) SIGKILL.
     pub async fn stop(&self, who: &str, signal: Option<i32>, timeout: Option<i64>) -> Result<Changed, EngineError> {
         let cell = self.find(who)?;
-        self.stop_cell(&cell, signal, timeout).await
+        self.stop_and_tell(&cell, signal, timeout).await
+    }
+
+    async fn stop_and_tell(
+        &self,
+        cell: &Arc<Cell>,
+        signal: Option<i32>,
+        timeout: Option<i64>,
+    ) -> Result<Changed, EngineError> {
+        let changed = self.stop_cell(cell, signal, timeout).await?;
+        if changed == Changed::Yes {
+            self.container_event(&cell.snapshot(), "stop", &[]);
+        }
+        Ok(changed)
     }
 
     async fn stop_cell(
@@ -46,7 +60,6 @@ impl Engine {
         let ended =
             self.signal_and_wait(cell, signal, timeout.or(container.spec.process.stop_timeout), &mut milestones);
         ended.await?;
-        self.container_event(&container, "stop", &[]);
         Ok(Changed::Yes)
     }
 
@@ -99,7 +112,10 @@ impl Engine {
     /// `docker restart`.
     pub async fn restart(&self, who: &str, signal: Option<i32>, timeout: Option<i64>) -> Result<(), EngineError> {
         let cell = self.find(who)?;
-        self.stop_cell(&cell, signal, timeout).await?;
+        cell.pending().comes_back = true;
+        let stopped = self.stop_and_tell(&cell, signal, timeout).await;
+        cell.pending().comes_back = false;
+        stopped?;
         self.start(cell.id.as_str()).await?;
         self.container_event(&cell.snapshot(), "restart", &[]);
         Ok(())
@@ -109,11 +125,18 @@ impl Engine {
     pub async fn kill(&self, who: &str, signal: i32) -> Result<(), EngineError> {
         let cell = self.find(who)?;
         let container = cell.snapshot();
-        if !container.state.status.is_running() {
+        let deadly = signal == SIGKILL || signal == container.spec.process.stop_signal;
+        if container.state.status == Status::Restarting && deadly {
+            let _operation = cell.operation.lock().await;
+            // Between two lives there is no process: not to begin the next is all.
+            if !self.rest(&cell)? {
+                return Ok(());
+            }
+        } else if !container.state.status.is_running() {
             return Err(EngineError::conflict(format!("cannot kill container: {who}: {}", not_running(&container.id))));
         }
         // Only a signal that ends containers by itself, or their own stop signal, is a wish to have them ended.
-        if signal == SIGKILL || signal == container.spec.process.stop_signal {
+        if deadly {
             let _operation = cell.operation.lock().await;
             self.rest(&cell)?;
         }
@@ -121,6 +144,10 @@ impl Engine {
         milestones.mark_unchanged();
         self.send_signal(&cell, signal)?;
         self.container_event(&container, "kill", &[("signal", signal.to_string())]);
+        if deadly && cell.snapshot().state.status == Status::Paused {
+            // Frozen processes do not even die: the signal reaches them when they thaw.
+            log_error("unpause a killed container", self.pause(cell.id.as_str(), false).await);
+        }
         if signal == SIGKILL {
             // Docker waits ten seconds for the end, so that `kill && rm` works.
             let _ = tokio::time::timeout(Duration::from_secs(10), milestones.changed()).await;
@@ -160,6 +187,9 @@ impl Engine {
     pub async fn rename(&self, who: &str, name: ContainerName) -> Result<(), EngineError> {
         let cell = self.find(who)?;
         let _operation = cell.operation.lock().await;
+        if cell.is_removed() {
+            return Err(EngineError::not_found(format!("No such container: {who}")));
+        }
         let before = cell.snapshot();
         if before.name == name {
             return Err(EngineError::invalid("Renaming a container with the same name as its current name"));

@@ -20,7 +20,7 @@ impl Engine {
             }
             let _operation = cell.operation.lock().await;
             // Its own `--rm` was faster after the kill: what was asked for is done.
-            if options.force && cell.milestones.borrow().removed {
+            if options.force && cell.is_removed() {
                 return Ok(());
             }
             engine.check_removable(&cell)?;
@@ -31,7 +31,7 @@ impl Engine {
 
     fn check_removable(&self, cell: &Cell) -> Result<(), EngineError> {
         let container = cell.snapshot();
-        if cell.milestones.borrow().removed {
+        if cell.is_removed() {
             return Err(EngineError::not_found(format!("No such container: {}", container.id)));
         }
         let (name, id) = (&container.name, &container.id);
@@ -90,7 +90,12 @@ impl Engine {
 
     async fn remove_files(&self, container: &Container, options: RemoveOptions) -> Result<(), EngineError> {
         if options.volumes {
-            self.remove_anonymous_volumes(container);
+            let (engine, of) = (self.clone(), container.clone());
+            blocking(move || {
+                engine.remove_anonymous_volumes(&of);
+                Ok::<_, EngineError>(())
+            })
+            .await?;
         }
         self.runner().clean(&self.runner().container_dir(&container.id)).await?;
         let dir = self.container_dir(&container.id);
