@@ -6,9 +6,11 @@
 //! [`Undo`]; a failure runs it backwards.
 
 use std::collections::BTreeSet;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use tracing::Instrument;
 
 use super::cell::{Cell, EarlyAttach};
@@ -37,6 +39,8 @@ pub(super) struct Undo {
     endpoint: Option<Endpoint>,
     shim: Option<Shim>,
     leased: bool,
+    /// Host ports: nobody else's until the firewall has forgotten them.
+    ports: Option<Reservation>,
 }
 
 /// Where a container's network comes from.
@@ -47,8 +51,6 @@ struct Sandbox {
     own: Option<NetNs>,
     /// Its place on the bridge.
     endpoint: Option<Endpoint>,
-    /// Its host ports.
-    ports: Option<Reservation>,
     /// hosts, hostname and resolv.conf: its own, or those of the container it joins.
     files_of: ContainerId,
     /// Of its UTS namespace.
@@ -64,9 +66,20 @@ impl Engine {
             let _operation = cell.operation.lock().await;
             cell.pending().restart += 1;
             cell.pending().quick_restarts = 0;
+            engine.count_restarts_anew(&cell);
             engine.start_locked(&cell).await
         };
         tokio::spawn(start).await.map_err(EngineError::internal)?
+    }
+
+    /// A start that was asked for is no restart by policy: `on-failure:3` has all three again.
+    fn count_restarts_anew(&self, cell: &Cell) {
+        let before = cell.snapshot();
+        if !before.state.status.is_running() && before.state.restart_count > 0 {
+            let mut anew = (*before).clone();
+            anew.state.restart_count = 0;
+            cell.publish(anew);
+        }
     }
 
     /// Starts a container whose operation lock is held.
@@ -85,7 +98,15 @@ impl Engine {
         let span = tracing::info_span!("start", container = %container.id.short(), name = %container.name);
         let mut undo = Undo::default();
         let begun = std::time::Instant::now();
-        match self.bring_up(cell, &container, &mut undo).instrument(span.clone()).await {
+        let bringing_up = AssertUnwindSafe(self.bring_up(cell, &container, &mut undo)).catch_unwind();
+        // A bug of ours must not leave half a container either.
+        let brought_up = bringing_up.instrument(span.clone()).await.unwrap_or_else(|_panic| {
+            Err(EngineError::new(
+                super::ErrorKind::Internal,
+                "the start panicked: this is a bug in pontoon; see its log",
+            ))
+        });
+        match brought_up {
             Ok(()) => {
                 let _in = span.enter();
                 tracing::info!(milliseconds = begun.elapsed().as_millis() as u64, "started");
@@ -158,7 +179,7 @@ impl Engine {
             live.pidfd = Some(Arc::new(pidfd));
             live.netns = sandbox.own.take();
             live.endpoint = sandbox.endpoint.take();
-            live.ports = sandbox.ports.take();
+            live.ports = undo.ports.take();
             live.since = Some(std::time::Instant::now());
         }
         let running = cell.publish(running);
@@ -179,8 +200,7 @@ impl Engine {
     /// Namespace, lease and host ports, by archetype.
     async fn sandbox(&self, container: &Container, undo: &mut Undo) -> Result<Sandbox, EngineError> {
         let hostname = Self::hostname(container);
-        let bare =
-            Sandbox { netns: None, own: None, endpoint: None, ports: None, files_of: container.id.clone(), hostname };
+        let bare = Sandbox { netns: None, own: None, endpoint: None, files_of: container.id.clone(), hostname };
         match &container.spec.network.mode {
             NetworkMode::Host => Ok(bare),
             NetworkMode::Container(who) => self.join(container, who, bare),
@@ -194,14 +214,9 @@ impl Engine {
                 let ports = self.reserve_ports(container, network)?;
                 let endpoint = self.lease(container, network, &ports)?;
                 undo.leased = true;
+                undo.ports = Some(ports);
                 let own = self.make_netns(&container.id, netns::BRIDGED, undo).await?;
-                Ok(Sandbox {
-                    netns: Some(own.path().to_owned()),
-                    own: Some(own),
-                    endpoint: Some(endpoint),
-                    ports: Some(ports),
-                    ..bare
-                })
+                Ok(Sandbox { netns: Some(own.path().to_owned()), own: Some(own), endpoint: Some(endpoint), ..bare })
             }
         }
     }
@@ -409,6 +424,10 @@ impl Engine {
         failed.state.error = error.message.clone();
         failed.state.exit_code = i64::from(exit::start_failure_code(error));
         failed.attached = None;
+        if failed.state.status == Status::Restarting {
+            // Nobody tries again.
+            failed.state.status = Status::Exited;
+        }
         log_error("note the failed start", self.keep(&failed));
         let code = failed.state.exit_code;
         cell.publish(failed);
