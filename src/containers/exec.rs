@@ -1,6 +1,6 @@
 //! `exec`: further processes in a running container. Sessions are the daemon's: they end with their container.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -15,6 +15,9 @@ use crate::runner::Shim;
 use crate::runner::launch::{Launch, LaunchKind};
 use crate::runner::oci::{self, OciInput};
 
+/// Sessions that are kept after their end, for `inspect`: a health check every second must not fill the memory.
+const ENDED_KEPT: usize = 512;
+
 /// One session.
 struct Session {
     state: ExecState,
@@ -27,6 +30,8 @@ struct Session {
 #[derive(Default)]
 pub(super) struct Sessions {
     by_id: Mutex<HashMap<ExecId, Session>>,
+    /// Those that have ended, the last one last.
+    ended: Mutex<VecDeque<ExecId>>,
 }
 
 impl Sessions {
@@ -53,6 +58,24 @@ impl Sessions {
     /// A container is gone, and with it every word of its sessions.
     pub(super) fn remove(&self, container: &ContainerId) {
         self.lock().retain(|_, session| session.state.container != *container);
+    }
+
+    /// A session has ended; the one that ended longest ago is forgotten when there are many.
+    fn end(&self, id: &ExecId, code: i64) {
+        // The session may be gone with its container.
+        let _ = self.update(id, |session| {
+            session.state.running = false;
+            session.state.exit_code = Some(code);
+            session.state.pid = 0;
+            session.shim = None;
+        });
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        ended.push_back(id.clone());
+        if ended.len() > ENDED_KEPT
+            && let Some(oldest) = ended.pop_front()
+        {
+            self.lock().remove(&oldest);
+        }
     }
 
     fn find(&self, id: &str) -> Result<ExecId, EngineError> {
@@ -149,8 +172,7 @@ impl Engine {
             Ok(attachment) => Ok(attachment),
             Err(error) => {
                 let code = i64::from(super::exit::start_failure_code(&error));
-                // The session may be gone with its container.
-                let _ = self.inner.sessions.update(id, |session| session.state.exit_code = Some(code));
+                self.inner.sessions.end(id, code);
                 Err(error)
             }
         }
@@ -248,13 +270,7 @@ impl Engine {
                     137
                 }
             };
-            // The session may be gone with its container.
-            let _ = engine.inner.sessions.update(&state.id, |session| {
-                session.state.running = false;
-                session.state.exit_code = Some(code);
-                session.state.pid = 0;
-                session.shim = None;
-            });
+            engine.inner.sessions.end(&state.id, code);
             log_error("clean up after the exec", engine.runner().clean(&dir).await);
             if let Ok(cell) = engine.find(container.as_str()) {
                 engine.exec_event(&cell.snapshot(), "exec_die", &state, &[("exitCode", code.to_string())]);
@@ -290,5 +306,44 @@ impl Engine {
             }
         }
         Ok(state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::containers::ExecSpec;
+
+    fn insert(sessions: &Sessions, number: u16) -> ExecId {
+        let mut bytes = [0; 32];
+        bytes[..2].copy_from_slice(&number.to_be_bytes());
+        let id = ExecId::from_bytes(bytes);
+        let exec = ExecSpec {
+            args: vec!["true".to_owned()],
+            env: Vec::new(),
+            user: None,
+            workdir: None,
+            tty: false,
+            privileged: false,
+        };
+        let request = ExecRequest { exec, stdin: false, stdout: true, stderr: true, detach_keys: None };
+        let container = ContainerId::from_bytes([7; 32]);
+        let state = ExecState { id: id.clone(), container, request, running: true, exit_code: None, pid: 1 };
+        sessions.lock().insert(id.clone(), Session { state, started: true, shim: None, size: None });
+        id
+    }
+
+    #[test]
+    fn sessions_that_have_ended_do_not_pile_up() {
+        let sessions = Sessions::default();
+        let running = insert(&sessions, 0);
+        let ended: Vec<_> = (1..=2000).map(|number| insert(&sessions, number)).collect();
+        for id in &ended {
+            sessions.end(id, 0);
+        }
+        assert_eq!(sessions.lock().len(), ENDED_KEPT + 1);
+        assert!(sessions.find(running.as_str()).is_ok());
+        assert!(sessions.find(ended[0].as_str()).is_err());
+        assert!(sessions.find(ended[1999].as_str()).is_ok());
     }
 }

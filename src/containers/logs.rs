@@ -107,7 +107,7 @@ struct Reader {
 impl Reader {
     fn run(&mut self, keep: u32) -> std::io::Result<()> {
         // Watched before the first read: what is written in between wakes the follower.
-        let watch = self.options.follow.then(|| Watch::new(&self.path)).transpose()?;
+        let watch = self.options.follow.then(|| Watch::new(&self.path));
         // Opened oldest first; each is read from its inode, whatever rotation renames meanwhile.
         let mut files = open_all(&self.path, keep)?;
         if let Some(wanted) = self.options.tail {
@@ -178,6 +178,12 @@ impl Reader {
                 return Ok(());
             }
             if let Some(next) = newer(&self.path, last.as_ref())? {
+                // What was written between the drain and the rotation: from here on the old file is whole.
+                if let Some(file) = &mut last
+                    && self.drain(file).is_err()
+                {
+                    return Ok(());
+                }
                 last = Some(next);
                 continue;
             }
@@ -267,28 +273,37 @@ fn nanoseconds(time: &str) -> Option<i64> {
     i64::try_from(at.as_nanosecond()).ok()
 }
 
-/// Wakes when something happens in the log's directory.
-struct Watch(nix::sys::inotify::Inotify);
+/// Wakes when something happens in the log's directory; without inotify (its instances are few: `max_user_instances`)
+/// after a moment.
+struct Watch(Option<nix::sys::inotify::Inotify>);
 
 impl Watch {
-    fn new(path: &Path) -> std::io::Result<Self> {
+    fn new(path: &Path) -> Self {
+        Self(Self::inotify(path).ok())
+    }
+
+    fn inotify(path: &Path) -> nix::Result<nix::sys::inotify::Inotify> {
         use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
         let flags = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO;
         inotify.add_watch(path.parent().unwrap_or(path), flags)?;
-        Ok(Self(inotify))
+        Ok(inotify)
     }
 
     fn wait(&self, at_most: Duration) -> std::io::Result<()> {
         use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
         use std::os::fd::AsFd;
+        let Some(inotify) = &self.0 else {
+            std::thread::sleep(at_most);
+            return Ok(());
+        };
         let timeout = PollTimeout::try_from(at_most).unwrap_or(PollTimeout::ZERO);
-        match poll(&mut [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)], timeout) {
+        match poll(&mut [PollFd::new(inotify.as_fd(), PollFlags::POLLIN)], timeout) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => {}
             Err(errno) => return Err(errno.into()),
         }
         // What happened does not matter: the file is read anyway.
-        while self.0.read_events().is_ok_and(|events| !events.is_empty()) {}
+        while inotify.read_events().is_ok_and(|events| !events.is_empty()) {}
         Ok(())
     }
 }
