@@ -190,7 +190,7 @@ fn the_file_says_what_flags_can_say() {
 #[test]
 fn a_second_daemon_on_the_same_roots_is_refused() {
     let host = Host::new();
-    let again = Outcome::of(&mut host.daemon().command(&host.namespaces), b"");
+    let again = host.daemon().attempt(&host.namespaces);
     assert_eq!(again.code, 1, "{again}");
     host.run("busybox").cmd(&["true"]).once().ok();
 }

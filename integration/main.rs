@@ -10,6 +10,7 @@ mod harness;
 
 mod archetypes;
 mod bridge_options;
+mod daemon;
 mod exec;
 mod failures;
 mod images;
@@ -22,3 +23,4 @@ mod run_cli;
 mod runtimes;
 mod stage;
 mod survival;
+mod together;

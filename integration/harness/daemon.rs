@@ -77,13 +77,18 @@ impl Daemon {
         self
     }
 
-    /// The command line, without starting it: for options that must be refused.
-    pub fn command(&self, namespaces: &Namespaces) -> Command {
+    /// Tries to start one that should refuse to: how it ended.
+    pub fn attempt(&self, namespaces: &Namespaces) -> Outcome {
+        Outcome::of(&mut self.typed(|program| namespaces.command(Place::Host, 10, program)), b"")
+    }
+
+    /// Its command line, begun by `command`.
+    fn typed(&self, command: impl FnOnce(&str) -> Command) -> Command {
         let binary = pontoon_binary();
         let mut command = match &self.chroot {
-            None => namespaces.command(Place::Host, 3600, &binary.to_string_lossy()),
+            None => command(&binary.to_string_lossy()),
             Some(directory) => {
-                let mut chroot = namespaces.command(Place::Host, 3600, "chroot");
+                let mut chroot = command("chroot");
                 chroot.arg(directory).arg(binary);
                 chroot
             }
@@ -102,7 +107,7 @@ impl Daemon {
     pub fn start(&self, namespaces: &Namespaces) {
         let log = File::options().create(true).append(true).open(&self.log).expect("the log can be written");
         let child = self
-            .command(namespaces)
+            .typed(|program| namespaces.lasting_command(program))
             .stdin(std::process::Stdio::null())
             .stdout(log.try_clone().expect("a file can be shared"))
             .stderr(log)

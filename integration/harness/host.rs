@@ -1,6 +1,7 @@
 //! A host: a machine of its own with a LAN neighbour and, usually, a daemon.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::thread::panicking;
 
 use tempfile::TempDir;
@@ -88,7 +89,7 @@ impl Host {
     /// What a daemon with `flags` says that refuses to start.
     pub fn refused_daemon(&self, flags: &[&str]) -> Outcome {
         let daemon = Daemon::new("refused", self.dir.path(), flags);
-        let outcome = Outcome::of(&mut daemon.command(&self.namespaces), b"");
+        let outcome = daemon.attempt(&self.namespaces);
         assert!(!daemon.data_root.exists(), "a refused daemon has made {}", daemon.data_root.display());
         outcome
     }
@@ -163,9 +164,16 @@ impl Host {
         Run::new(self, image)
     }
 
+    /// A program on the host, ready to run, with the default socket as `DOCKER_HOST`.
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = self.namespaces.command(Place::Host, 60, program);
+        command.env("DOCKER_HOST", "unix:///run/pontoon/pontoon.sock");
+        command
+    }
+
     /// A shell command on the host.
     pub fn sh(&self, script: &str) -> Outcome {
-        Outcome::of(self.namespaces.command(Place::Host, 30, "bash").args(["-c", script]), b"")
+        Outcome::of(self.command("bash").args(["-c", script]), b"")
     }
 
     /// The neighbour.

@@ -49,12 +49,12 @@ impl<'h> Lan<'h> {
         self.sh(&format!("busybox ping -c 1 -W 1 {address}")).code == 0
     }
 
-    /// A program that stays until the answer is dropped.
+    /// A program that stays, with whatever it starts, until the answer is dropped.
     pub fn background(&self, words: &[&str]) -> Background<'h> {
         let note = format!("/run/background-{}", NEXT.fetch_add(1, Ordering::Relaxed));
         let child = self
-            .command("bash")
-            .args(["-c", "echo $$ >$0.new && mv $0.new $0 && exec \"$@\"", &note])
+            .command("setsid")
+            .args(["bash", "-c", "echo $$ >$0.new && mv $0.new $0 && exec \"$@\"", &note])
             .args(words)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -88,7 +88,7 @@ pub struct Background<'h> {
 impl Drop for Background<'_> {
     fn drop(&mut self) {
         if self.child.try_wait().is_ok_and(|status| status.is_none()) {
-            self.host.sh(&format!("kill -9 {}", self.pid));
+            self.host.sh(&format!("kill -9 -- -{}", self.pid));
             let _ = self.child.wait();
         }
     }

@@ -71,7 +71,14 @@ impl Namespaces {
     /// A command that runs in `place`, at most `seconds` long.
     pub fn command(&self, place: Place, seconds: u32, program: &str) -> Command {
         let mut command = Command::new("nsenter");
-        self.enter(&mut command, place, seconds, program);
+        self.enter(&mut command, place, Some(seconds), program);
+        command
+    }
+
+    /// A command that runs on the host as long as it likes.
+    pub fn lasting_command(&self, program: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        self.enter(&mut command, Place::Host, None, program);
         command
     }
 
@@ -79,21 +86,23 @@ impl Namespaces {
     pub fn command_on_terminal(&self, seconds: u32, program: &str) -> Command {
         let mut command = Command::new("setsid");
         command.args(["--ctty", "--wait", "nsenter"]);
-        self.enter(&mut command, Place::Host, seconds, program);
+        self.enter(&mut command, Place::Host, Some(seconds), program);
         command
     }
 
-    fn enter(&self, command: &mut Command, place: Place, seconds: u32, program: &str) {
+    fn enter(&self, command: &mut Command, place: Place, seconds: Option<u32>, program: &str) {
         let net = match place {
             Place::Host => format!("/proc/{}/ns/net", self.init),
             Place::Lan => self.inside(&format!("/proc/{}/ns/net", self.lan)).display().to_string(),
         };
         command
             .args([format!("--net={net}"), format!("--mount=/proc/{}/ns/mnt", self.init)])
-            .args([format!("--pid=/proc/{}/ns/pid", self.init), "timeout".into(), "--foreground".into()])
-            .args(["--signal=KILL", &seconds.to_string()])
-            .args(["env", "--", program])
+            .arg(format!("--pid=/proc/{}/ns/pid", self.init))
             .env("HOME", "/run");
+        if let Some(seconds) = seconds {
+            command.args(["timeout", "--foreground", "--signal=KILL", &seconds.to_string()]);
+        }
+        command.args(["env", "--", program]);
     }
 
     /// A path of the host, as this machine sees it.
