@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Output, Stdio};
 
 use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, setns, unshare};
 use rtnetlink::{LinkBridge, LinkBridgePort, LinkVeth};
 
 use super::Item;
@@ -195,6 +195,8 @@ fn overlay() -> Item {
 
 fn try_overlay(place: &Path) -> std::io::Result<()> {
     let none = None::<&str>;
+    // A chroot's "/" may be no mount point; the real root, where who enters a mount namespace comes out, always is.
+    setns(fs::File::open("/proc/thread-self/ns/mnt")?, CloneFlags::CLONE_NEWNS)?;
     // Private first, or the mounts would show on the host.
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
     mount(Some("tmpfs"), place, Some("tmpfs"), MsFlags::empty(), none)?;
