@@ -18,7 +18,7 @@ use crate::bridge::{self, Bridge, ipam};
 use crate::config::{BridgeChoice, Config, LogLevel};
 use crate::containers::Engine;
 use crate::containers::engine::{Network, Parts};
-use crate::containers::start::LAST_LEASE;
+use crate::containers::start::{LAST_LEASE, PINS};
 use crate::containers::{restore, runtimes};
 use crate::firewall::Firewall;
 use crate::images::Images;
@@ -68,6 +68,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     make_dir(&config.exec_root, 0o711)?;
     make_dir(&config.data_root.join("containers"), 0o711)?;
     make_dir(&config.exec_root.join("containers"), 0o711)?;
+    crate::netns::make_directory(&config.exec_root.join(PINS))?;
     let _lock = lock(&config.data_root)?;
     raise_file_limit();
     // Before anything is changed: a socket that cannot be had ends the start here.

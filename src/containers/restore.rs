@@ -80,7 +80,7 @@ impl Engine {
     }
 
     fn own_netns(&self, container: &Container) -> Option<NetNs> {
-        let pin = self.config().exec_root.join("netns").join(container.id.as_str());
+        let pin = self.pins().join(container.id.as_str());
         if container.sandbox == pin.display().to_string() { NetNs::open(&pin).ok() } else { None }
     }
 
@@ -153,9 +153,9 @@ impl Engine {
                 log_error("sweep a shim's directory", self.runner().clean(&dir).await);
             }
         }
-        for name in names_in(&exec_root.join("netns")) {
+        for name in names_in(&self.pins()) {
             if !self.runs_by_id(&name) {
-                log_error("sweep a namespace", NetNs::sweep(&exec_root.join("netns").join(&name)));
+                log_error("sweep a namespace", NetNs::sweep(&self.pins().join(&name)));
             }
         }
         for cell in self.registry().all() {

@@ -29,6 +29,9 @@ use crate::runner::launch::{Launch, LaunchKind, Overlay};
 use crate::runner::oci::{self, OciInput};
 use crate::store::NetworkRow;
 
+/// The directory of network namespaces' pins, under the exec root.
+pub const PINS: &str = "netns";
+
 /// Where the store keeps the address that was leased last.
 pub const LAST_LEASE: &str = "last lease";
 
@@ -253,18 +256,19 @@ impl Engine {
         owner.id
     }
 
+    /// Where network namespaces are pinned.
+    pub(super) fn pins(&self) -> PathBuf {
+        self.config().exec_root.join(PINS)
+    }
+
     async fn make_netns(
         &self,
         id: &ContainerId,
         sysctls: &'static Sysctls,
         undo: &mut Undo,
     ) -> Result<NetNs, EngineError> {
-        let dir = self.config().exec_root.join("netns");
-        let path = dir.join(id.as_str());
-        let made = blocking(move || {
-            std::fs::create_dir_all(&dir)?;
-            NetNs::create(&path, sysctls).map_err(EngineError::from)
-        });
+        let path = self.pins().join(id.as_str());
+        let made = blocking(move || NetNs::create(&path, sysctls));
         let netns = made.await?;
         undo.netns = Some(netns.clone());
         Ok(netns)
@@ -364,6 +368,8 @@ impl Engine {
             kind: LaunchKind::Container {
                 overlay: Overlay { lower, upper, work, target: input.rootfs.clone() },
                 seeds: self.volume_seeds(container),
+                netns: sandbox.netns.clone(),
+                pins: self.pins(),
             },
             tty: container.spec.process.tty,
             open_stdin: container.spec.process.open_stdin,

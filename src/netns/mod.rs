@@ -60,6 +60,16 @@ pub fn kernel_has_ipv6() -> bool {
     Path::new("/proc/net/if_inet6").exists()
 }
 
+/// Makes the directory for pins: a mount of its own, private to this mount namespace, so that a process that gives itself
+/// mounts of its own can leave all pins behind by unmounting one place, and no pin is copied to where nobody wants it.
+pub fn make_directory(path: &Path) -> Result<(), NetNsError> {
+    pin::make_directory(path).map_err(|source| NetNsError::Step {
+        step: "make the directory for pins of",
+        path: path.to_owned(),
+        source,
+    })
+}
+
 impl NetNs {
     /// Creates a namespace with `lo` up and `sysctls` set, pinned at `path` (whose parent must exist). A pin left there
     /// by an earlier life is replaced. On error nothing is left.

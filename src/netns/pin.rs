@@ -21,6 +21,23 @@ pub(super) fn place(path: &Path) -> io::Result<()> {
     })
 }
 
+/// A directory that is a private mount of itself; one that is a mount already stays as it is.
+pub(super) fn make_directory(path: &Path) -> io::Result<()> {
+    fs::create_dir_all(path)?;
+    if is_mount(path)? {
+        return Ok(());
+    }
+    mount(Some(path), path, None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
+    Ok(mount(None::<&str>, path, None::<&str>, MsFlags::MS_PRIVATE, None::<&str>)?)
+}
+
+/// Whether a mount has its root here (statx(2), Linux 5.8).
+fn is_mount(path: &Path) -> io::Result<bool> {
+    use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
+    let stat = statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::empty())?;
+    Ok(stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+}
+
 /// Unmounts whatever is mounted on `path` and removes the file. Nothing there is no error.
 pub(super) fn remove(path: &Path) -> io::Result<()> {
     loop {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{LinuxNamespaceType, Spec};
 use rustix::event::{PollFd, PollFlags};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -18,7 +18,7 @@ use super::adapt::{Host, adapt, adapt_process};
 use super::files::{self, PidRecord};
 use super::launch::{Launch, LaunchKind, RuntimeKind};
 use super::privileges::Privileges;
-use super::{Exit, Found, Reply, Request, Runner, RunnerError, Shim, cgroup};
+use super::{Exit, Found, NETNS_FD, Reply, Request, Runner, RunnerError, Shim, cgroup};
 
 /// What a process killed by SIGKILL exits with.
 const KILLED: i32 = 137;
@@ -75,6 +75,7 @@ impl Runner {
             privileges = Privileges::take(process);
         }
         write_json(&dir.join(files::PRIVILEGES), &privileges)?;
+        enter_by_descriptor(&mut spec);
         let profile = spec.linux_mut().as_mut().and_then(|linux| {
             let profile = linux.seccomp().clone();
             linux.set_seccomp(None);
@@ -131,6 +132,16 @@ impl Runner {
         results.push(remove_cgroup(dir).await);
         results.push(remove_directory(dir, launch.as_ref()));
         results.into_iter().collect()
+    }
+}
+
+/// The network namespace by the descriptor that the creator holds: the pin is not in the shim's mount namespace.
+fn enter_by_descriptor(spec: &mut Spec) {
+    let namespaces = spec.linux_mut().as_mut().and_then(|linux| linux.namespaces_mut().as_mut());
+    for namespace in namespaces.into_iter().flatten() {
+        if namespace.typ() == LinuxNamespaceType::Network && namespace.path().is_some() {
+            namespace.set_path(Some(format!("/proc/self/fd/{NETNS_FD}").into()));
+        }
     }
 }
 

@@ -40,6 +40,13 @@ pub enum LaunchKind {
         /// Volumes that get the image's content if they are empty.
         #[serde(default)]
         seeds: Vec<Seed>,
+        /// The network namespace to enter, by its pin; `None` is the host's.
+        #[serde(default)]
+        netns: Option<PathBuf>,
+        /// Where all pins are: a mount of its own, which the shim leaves out of its mount namespace. With the pins of
+        /// hundreds of others in it, copying that namespace would make each start slower than the last.
+        #[serde(default)]
+        pins: PathBuf,
     },
     /// A process in a running container.
     Exec {

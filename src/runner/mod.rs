@@ -69,6 +69,10 @@ pub enum RunnerError {
     },
 }
 
+/// The descriptor by which the integrated runtime's creator holds the network namespace to enter; its specification says
+/// `/proc/self/fd/4`.
+const NETNS_FD: std::os::fd::RawFd = 4;
+
 /// A request to a shim.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

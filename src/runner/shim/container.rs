@@ -30,19 +30,40 @@ pub(super) struct Container {
     cgroup: Option<PathBuf>,
     /// The first client that sent stdin is done.
     input_over: bool,
+    /// The network namespace to enter: its pin is out of sight once the shim has mounts of its own.
+    netns: Option<OwnedFd>,
+}
+
+/// Mounts of the shim's own, with the root in them and without the pins; the network namespace is opened before.
+fn prepare(launch: &Launch) -> Result<Option<OwnedFd>, String> {
+    let LaunchKind::Container { overlay, netns, pins, .. } = &launch.kind else { return Ok(None) };
+    let open = |path: &PathBuf| {
+        std::fs::File::open(path)
+            .map(OwnedFd::from)
+            .map_err(|error| format!("cannot open the network namespace {}: {error}", path.display()))
+    };
+    // An OCI command finds the namespace by its path, so it keeps the pins.
+    let integrated = launch.runtime == RuntimeKind::Integrated;
+    let netns = netns.as_ref().filter(|_| integrated).map(open).transpose()?;
+    mounts::own_namespace().map_err(|error| format!("cannot make a mount namespace: {error}")).map(|()| {
+        if integrated {
+            mounts::leave_out(pins)
+        }
+    })?;
+    overlay::mount_overlay(overlay)
+        .map_err(|error| format!("cannot mount overlay at {}: {error}", overlay.target.display()))?;
+    Ok(netns)
 }
 
 impl Container {
     /// Mounts the root, if there is one to mount; a failure is told when the container is to be created.
     pub(super) fn new(launch: Launch) -> Self {
-        let root = match &launch.kind {
-            LaunchKind::Container { overlay, .. } => mounts::own_namespace()
-                .and_then(|()| overlay::mount_overlay(overlay))
-                .map_err(|error| format!("cannot mount overlay at {}: {error}", overlay.target.display())),
-            LaunchKind::Exec { .. } => Ok(()),
+        let (root, netns) = match prepare(&launch) {
+            Ok(netns) => (Ok(()), netns),
+            Err(message) => (Err(message), None),
         };
         let stdio = Stdio::default();
-        Self { launch, root, stdio, pid: None, released: false, cgroup: None, input_over: false }
+        Self { launch, root, stdio, pid: None, released: false, cgroup: None, input_over: false, netns }
     }
 
     /// The process, while it lives.
@@ -97,7 +118,7 @@ impl Container {
         let (stdio, ends) = Stdio::open(launch.tty, launch.open_stdin, size).map_err(cannot("open the streams"))?;
         self.stdio = stdio;
         let console = if launch.tty { Some(bind_console().map_err(cannot("listen for the terminal"))?) } else { None };
-        let pid = creator::run(launch, Task::Create, ends)?;
+        let pid = creator::run(launch, Task::Create, ends, self.netns.take().as_ref())?;
         self.pid = Some(pid);
         if let Some(console) = console {
             let master = receive_terminal(&console).map_err(cannot("receive the terminal"))?;
@@ -130,7 +151,7 @@ impl Container {
             }
             RuntimeKind::Command(_) => {
                 let (_, ends) = Stdio::open(true, false, None).map_err(|error| error.to_string())?;
-                creator::run(&self.launch, Task::Start, ends).map(drop)
+                creator::run(&self.launch, Task::Start, ends, None).map(drop)
             }
         }
     }

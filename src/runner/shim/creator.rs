@@ -20,7 +20,7 @@ use super::report::{self, Report};
 use super::stdio::ContainerEnds;
 use super::workload::Workload;
 use crate::runner::launch::{Launch, LaunchKind, RuntimeKind};
-use crate::runner::{cgroup, files};
+use crate::runner::{NETNS_FD, cgroup, files};
 use crate::sys;
 
 /// What the creator is to do.
@@ -34,12 +34,14 @@ pub(super) enum Task {
 
 /// Forks a creator for `task`, waits for its end, and answers the process's id, or in docker's words why there is none.
 /// `ends` become the process's standard streams. The working directory is the shim's.
-pub(super) fn run(launch: &Launch, task: Task, ends: ContainerEnds) -> Result<i32, String> {
+///
+/// An integrated runtime finds `netns`, the network namespace to enter, as descriptor [`NETNS_FD`].
+pub(super) fn run(launch: &Launch, task: Task, ends: ContainerEnds, netns: Option<&OwnedFd>) -> Result<i32, String> {
     let cannot = |error: io::Error| format!("cannot fork a creator: {error}");
     let (reports, pipe) = report::pipe().map_err(cannot)?;
     match sys::process::fork().map_err(cannot)? {
         ForkResult::Child => {
-            let done = take_over(ends, pipe)
+            let done = take_over(ends, pipe, netns)
                 .map_err(|error| format!("cannot set up a creator: {error}"))
                 .and_then(|()| seed_volumes(launch, task))
                 .and_then(|()| match &launch.runtime {
@@ -63,21 +65,32 @@ pub(super) fn run(launch: &Launch, task: Task, ends: ContainerEnds) -> Result<i3
 }
 
 /// In the creator: the streams become 0, 1 and 2, the report pipe 3, and nothing else of the shim stays open.
-fn take_over(ends: ContainerEnds, pipe: OwnedFd) -> io::Result<()> {
+fn take_over(ends: ContainerEnds, pipe: OwnedFd, netns: Option<&OwnedFd>) -> io::Result<()> {
     let ContainerEnds([stdin, stdout, stderr]) = ends;
     rustix::stdio::dup2_stdin(&stdin)?;
     rustix::stdio::dup2_stdout(&stdout)?;
     rustix::stdio::dup2_stderr(&stderr)?;
     drop((stdin, stdout, stderr));
+    // A copy beyond the low numbers, which may be taken by what is moved there.
+    let netns = netns.map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, NETNS_FD + 1)).transpose()?;
     report::install(pipe)?;
-    sys::process::close_from(report::FD + 1)?;
+    if let Some(netns) = netns {
+        // Open until the process it is for is executed.
+        let _ = std::os::fd::IntoRawFd::into_raw_fd(sys::process::move_fd(netns, NETNS_FD)?);
+        return sys::process::close_from(NETNS_FD + 1).map(|()| tell_panics());
+    }
+    sys::process::close_from(report::FD + 1).map(|()| tell_panics())
+}
+
+fn tell_panics() {
     std::panic::set_hook(Box::new(|panic| report::failed(&panic.to_string())));
-    Ok(())
 }
 
 fn seed_volumes(launch: &Launch, task: Task) -> Result<(), String> {
     match &launch.kind {
-        LaunchKind::Container { overlay, seeds } if task == Task::Create => super::seed::seed(&overlay.target, seeds),
+        LaunchKind::Container { overlay, seeds, .. } if task == Task::Create => {
+            super::seed::seed(&overlay.target, seeds)
+        }
         LaunchKind::Container { .. } | LaunchKind::Exec { .. } => Ok(()),
     }
 }

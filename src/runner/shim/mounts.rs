@@ -2,10 +2,11 @@
 
 use std::fs::File;
 use std::io;
+use std::path::Path;
 
 use nix::sched::{CloneFlags, setns, unshare};
 use rustix::fs::{AtFlags, StatxFlags, statx};
-use rustix::mount::{MountPropagationFlags, mount_bind_recursive, mount_change};
+use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_bind_recursive, mount_change, unmount};
 
 /// Gives this process mounts of its own: what it mounts is seen by nobody else and ends with it, while mounts made by
 /// the host still arrive.
@@ -28,6 +29,12 @@ pub(super) fn own_namespace() -> io::Result<()> {
         setns(&namespace, CloneFlags::CLONE_NEWNS)?;
     }
     std::env::set_current_dir(here)
+}
+
+/// Takes a mount, and all that is mounted below it, out of this mount namespace.
+pub(super) fn leave_out(path: &Path) {
+    // Not a mount, or not there: then there is nothing to leave out, and starts are slower at worst.
+    let _ = unmount(path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW);
 }
 
 /// Tells two directories apart, even where one is the other's bind mount.
