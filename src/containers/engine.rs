@@ -90,6 +90,12 @@ impl Engine {
         self.inner.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// All containers. The registry is not locked any more when this returns: in `for … in self.registry().all()` it
+    /// would be until the loop's end.
+    pub(super) fn cells(&self) -> Vec<Arc<Cell>> {
+        self.registry().all()
+    }
+
     pub(super) fn find(&self, who: &str) -> Result<Arc<Cell>, EngineError> {
         self.registry().find(who)
     }
@@ -125,7 +131,7 @@ impl Engine {
 
     /// All containers, newest first.
     pub fn list(&self) -> Vec<Arc<Container>> {
-        let mut all: Vec<_> = self.registry().all().iter().map(|cell| cell.snapshot()).collect();
+        let mut all: Vec<_> = self.cells().iter().map(|cell| cell.snapshot()).collect();
         all.sort_by(|a, b| b.created.cmp(&a.created));
         all
     }
@@ -202,7 +208,7 @@ impl Engine {
 
     /// Containers that use an image.
     pub fn users_of_image(&self, image: &Digest) -> usize {
-        self.registry().all().iter().filter(|cell| cell.snapshot().image == *image).count()
+        self.cells().iter().filter(|cell| cell.snapshot().image == *image).count()
     }
 
     /// Where a container's log, hosts, hostname and resolv.conf files are.

@@ -13,7 +13,7 @@ use super::error::EngineError;
 use super::exit::pidfd;
 use super::record::{Container, Status};
 use super::start::log_error;
-use crate::model::{Endpoint, Intent, NetworkOptions, RestartPolicy};
+use crate::model::{Endpoint, Intent, NetworkMode, NetworkOptions, RestartPolicy};
 use crate::netns::NetNs;
 use crate::runner::{Exit, Found, Shim};
 use crate::store::Store;
@@ -96,6 +96,12 @@ impl Engine {
             since: Some(std::time::Instant::now()),
         };
         *cell.live() = live;
+        // The last daemon may have died between the freezer and the store. A frozen process does not even die by SIGKILL.
+        let paused = container.state.status == Status::Paused;
+        log_error(
+            "pause or unpause",
+            crate::runner::control::freeze(&self.config().cgroup_parent, &container.id, paused),
+        );
         Ok(())
     }
 
@@ -103,7 +109,7 @@ impl Engine {
     /// before the bridge was touched; containers that have ended since are dismissed like any others.)
     async fn settle_ports(&self) -> Result<(), EngineError> {
         let Some(network) = self.default_network() else { return Ok(()) };
-        let cells = self.registry().all();
+        let cells = self.cells();
         let keep: BTreeSet<String> =
             cells.iter().filter_map(|cell| Some(cell.live().endpoint.as_ref()?.port.clone())).collect();
         for port in &keep {
@@ -118,7 +124,7 @@ impl Engine {
 
     /// Starts that were under way, removals that were, shims' directories and namespaces of nobody.
     async fn finish_what_was_begun(&self) {
-        for cell in self.registry().all() {
+        for cell in self.cells() {
             let container = cell.snapshot();
             if container.state.status.is_running() {
                 if let Some(shim) = cell.shim() {
@@ -158,7 +164,7 @@ impl Engine {
                 log_error("sweep a namespace", NetNs::sweep(&self.pins().join(&name)));
             }
         }
-        for cell in self.registry().all() {
+        for cell in self.cells() {
             let container = cell.snapshot();
             if !container.state.status.is_running() {
                 // Of a start, or of an end, that was cut short.
@@ -184,22 +190,44 @@ impl Engine {
         self.registry().by_id(&id).is_some_and(|cell| cell.snapshot().state.status.is_running())
     }
 
-    /// Containers that their policy wants up.
+    /// Containers that their policy wants up; who joins another's network comes after the other.
     fn start_by_policy(&self) {
-        for cell in self.registry().all() {
+        let mut wanted: BTreeMap<usize, Vec<Arc<Cell>>> = BTreeMap::new();
+        for cell in self.cells() {
             let container = cell.snapshot();
-            let wanted = match container.spec.restart {
+            let policy = match container.spec.restart {
                 RestartPolicy::Always => container.state.status == Status::Exited,
                 RestartPolicy::UnlessStopped => {
                     container.state.status == Status::Exited && !container.state.stopped_by_user
                 }
                 RestartPolicy::No | RestartPolicy::OnFailure { .. } => false,
-            } || container.state.status == Status::Restarting;
-            if wanted {
-                let engine = self.clone();
-                tokio::spawn(async move { log_error("start by policy", engine.start(cell.id.as_str()).await) });
+            };
+            if policy || container.state.status == Status::Restarting {
+                // No other restart comes in between.
+                cell.pending().restart += 1;
+                wanted.entry(self.joins(&container)).or_default().push(cell);
             }
         }
+        let engine = self.clone();
+        tokio::spawn(async move {
+            for (_joins, cells) in wanted {
+                let starts = cells.iter().map(|cell| engine.start(cell.id.as_str()));
+                for started in futures_util::future::join_all(starts).await {
+                    log_error("start by policy", started);
+                }
+            }
+        });
+    }
+
+    /// How many containers stand between this one and the one whose network it is in.
+    fn joins(&self, container: &Container) -> usize {
+        // Longer chains than there are containers would be circles.
+        let longest = self.cells().len();
+        let next = |container: &Arc<Container>| match &container.spec.network.mode {
+            NetworkMode::Container(who) => self.get(who).ok(),
+            NetworkMode::Bridge | NetworkMode::Host | NetworkMode::None => None,
+        };
+        std::iter::successors(next(&Arc::new(container.clone())), next).take(longest).count()
     }
 }
 
