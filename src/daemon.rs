@@ -227,7 +227,12 @@ fn listen(path: &Path, group: Option<&str>) -> anyhow::Result<UnixListener> {
 }
 
 fn socket_group(asked: Option<&str>) -> anyhow::Result<Option<nix::unistd::Gid>> {
-    let found = nix::unistd::Group::from_name(asked.unwrap_or(GROUP)).context("cannot read the groups")?;
+    use nix::errno::Errno;
+    let found = match nix::unistd::Group::from_name(asked.unwrap_or(GROUP)) {
+        // "Not found" of a machine without /etc/group (getgrnam(3)).
+        Err(Errno::ENOENT | Errno::ESRCH) => None,
+        found => found.context("cannot read the groups")?,
+    };
     match (found, asked) {
         (Some(group), _) => Ok(Some(group.gid)),
         (None, None) => Ok(None),
