@@ -67,6 +67,7 @@ pub(super) fn adapt(spec: &mut Spec, host: &Host, integrated: bool) -> Vec<Strin
     }
     if host.is_unified() {
         add_cgroup_namespace(spec);
+        forbid_swap(spec);
     } else if integrated {
         bind_cgroups(spec, host);
     }
@@ -148,6 +149,20 @@ fn add_cgroup_namespace(spec: &mut Spec) {
     }
 }
 
+/// As much memory and swap together as memory alone: no swap. In version 2 that is a limit of 0, which libcontainer takes
+/// for no limit.
+fn forbid_swap(spec: &mut Spec) {
+    let Some(resources) = spec.linux_mut().as_mut().and_then(|linux| linux.resources_mut().as_mut()) else { return };
+    let limits = resources.memory().as_ref().map(|memory| (memory.limit(), memory.swap()));
+    if let Some((Some(limit), Some(swap))) = limits
+        && limit == swap
+    {
+        let mut files = resources.unified().clone().unwrap_or_default();
+        files.insert("memory.swap.max".to_owned(), "0".to_owned());
+        resources.set_unified(Some(files));
+    }
+}
+
 /// Version 1: libcontainer would show the container its cgroups writable, and the host's own where it has none. Each is
 /// bound instead with the access that was asked for.
 fn bind_cgroups(spec: &mut Spec, host: &Host) {
@@ -211,5 +226,33 @@ fn drop_swap_limit(spec: &mut Spec, warnings: &mut Vec<String>) {
     {
         warnings.push("the kernel cannot limit swap: memory is limited without it".to_owned());
         memory.set_swap(None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use oci_spec::runtime::{Linux, LinuxMemory, LinuxResources};
+
+    use super::*;
+
+    fn swap_file(limit: i64, swap: i64) -> Option<String> {
+        let mut memory = LinuxMemory::default();
+        memory.set_limit(Some(limit)).set_swap(Some(swap));
+        let mut resources = LinuxResources::default();
+        resources.set_memory(Some(memory));
+        let mut linux = Linux::default();
+        linux.set_resources(Some(resources));
+        let mut spec = Spec::default();
+        spec.set_linux(Some(linux));
+        forbid_swap(&mut spec);
+        let files = spec.linux().as_ref()?.resources().as_ref()?.unified().clone()?;
+        files.get("memory.swap.max").cloned()
+    }
+
+    #[test]
+    fn no_swap_is_said_to_version_2_in_its_own_words() {
+        assert_eq!(swap_file(1 << 25, 1 << 25).as_deref(), Some("0"));
+        assert_eq!(swap_file(1 << 25, 1 << 26), None);
+        assert_eq!(swap_file(1 << 25, -1), None);
     }
 }

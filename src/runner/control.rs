@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::RunnerError;
 use crate::model::ContainerId;
@@ -19,18 +20,18 @@ fn cgroup(controller: &str, parent: &str, id: &ContainerId) -> PathBuf {
 pub fn freeze(parent: &str, id: &ContainerId, frozen: bool) -> Result<(), RunnerError> {
     let dir = cgroup("freezer", parent, id);
     let v1 = dir.join("freezer.state");
-    let (file, text) = match (v1.exists(), frozen) {
-        (true, true) => (v1, "FROZEN"),
-        (true, false) => (v1, "THAWED"),
-        (false, true) => (dir.join("cgroup.freeze"), "1"),
-        (false, false) => (dir.join("cgroup.freeze"), "0"),
+    // v1 says FREEZING until the last process has stopped; v2 tells the end in another file than the one it is asked by.
+    let (order, text, report, done) = match (v1.exists(), frozen) {
+        (true, true) => (v1.clone(), "FROZEN", v1, "FROZEN"),
+        (true, false) => (v1.clone(), "THAWED", v1, "THAWED"),
+        (false, true) => (dir.join("cgroup.freeze"), "1", dir.join("cgroup.events"), "frozen 1"),
+        (false, false) => (dir.join("cgroup.freeze"), "0", dir.join("cgroup.events"), "frozen 0"),
     };
-    let failed = |source: io::Error| RunnerError::Io { step: "freeze or thaw", path: file.clone(), source };
-    std::fs::write(&file, text).map_err(failed)?;
-    // v1 says FREEZING until the last process has stopped.
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
-    while file.ends_with("freezer.state") && std::fs::read_to_string(&file).map_err(failed)?.trim() != text {
-        if std::time::Instant::now() > deadline {
+    let failed = |source: io::Error| RunnerError::Io { step: "freeze or thaw", path: order.clone(), source };
+    std::fs::write(&order, text).map_err(failed)?;
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while !std::fs::read_to_string(&report).map_err(failed)?.lines().any(|line| line == done) {
+        if Instant::now() > deadline {
             return Err(failed(io::ErrorKind::TimedOut.into()));
         }
         std::thread::yield_now();
