@@ -195,6 +195,18 @@ fn a_second_daemon_on_the_same_roots_is_refused() {
     host.run("busybox").cmd(&["true"]).once().ok();
 }
 
+/// Its containers would be leftovers to the other.
+#[test]
+fn a_second_daemon_on_the_same_bridge_is_refused() {
+    let host = Host::new();
+    host.run("busybox").name("web").hostname("first").publish("8080:80").serving().start();
+    for bridge in [&[][..], &["--bridge", "pontoon0"]] {
+        let refused = host.refused_daemon(bridge);
+        refused.ends_with(1).complains("another pontoon daemon uses the bridge pontoon0: stop it, or");
+        assert_eq!(host.lan().get("http://192.0.2.1:8080/cgi-bin/whoami"), "first asked by 192.0.2.2");
+    }
+}
+
 #[test]
 fn check_says_what_the_machine_has() {
     let host = Host::bare();

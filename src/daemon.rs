@@ -4,7 +4,10 @@
 //! runs.
 
 use std::fs::File;
+use std::io::ErrorKind;
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,6 +65,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         bail!(report.complaint());
     }
     let network_options = resolve_network(&config).await?;
+    let _claim = network_options.as_ref().map(|options| claim(&options.bridge)).transpose()?;
     runtimes::resolve(&config.runtime).context("invalid --default-runtime")?;
 
     make_dir(&config.data_root, 0o711)?;
@@ -191,6 +195,22 @@ fn lock(data_root: &Path) -> anyhow::Result<File> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(_) => bail!("another pontoon daemon uses {}: stop it, or choose another --data-root", data_root.display()),
+    }
+}
+
+/// One daemon a bridge: two would each take the other's ports and rules for leftovers.
+///
+/// A socket of an abstract name belongs to the network namespace, as the bridge does, and ends with the process.
+fn claim(bridge: &str) -> anyhow::Result<UnixDatagram> {
+    let name = SocketAddr::from_abstract_name(format!("pontoon/bridge/{bridge}"))?;
+    match UnixDatagram::bind_addr(&name) {
+        Ok(socket) => Ok(socket),
+        Err(error) if error.kind() == ErrorKind::AddrInUse => {
+            bail!(
+                "another pontoon daemon uses the bridge {bridge}: stop it, or give this one roots and a --bridge of its own"
+            )
+        }
+        Err(error) => Err(error).with_context(|| format!("cannot claim the bridge {bridge}")),
     }
 }
 

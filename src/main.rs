@@ -8,9 +8,12 @@ use pontoon::config::{Config, DaemonArgs};
 
 const DAEMON_EXAMPLES: &str = "\
 Examples:
-  pontoon daemon                                       with pontoon0 and a subnet that hits no route of the host
+  pontoon daemon         with a bridge pontoon0, on a subnet that hits no route of the host
   pontoon daemon --bip 192.168.7.1/24 --mtu 1400 --icc=false
-  pontoon daemon --data-root /srv/two --exec-root /run/two --bridge br2   a second daemon beside the first
+
+A second daemon beside the first has roots and a bridge of its own, which you make:
+  ip link add br2 type bridge && ip address add 192.168.8.1/24 dev br2
+  pontoon daemon --data-root /srv/two --exec-root /run/two --bridge br2
 
 Every option but --config-file may stand in the configuration file instead, under dockerd's key:
   {\"bip\": \"192.168.7.1/24\", \"icc\": false, \"dns\": [\"192.168.7.53\"], \"log-opts\": {\"max-size\": \"10m\"}}

@@ -87,9 +87,12 @@ pub fn explain(error: &clap::Error, code: u8) -> ExitCode {
     let text = error.to_string();
     let (message, rest) = text.split_once("\n\n").unwrap_or((&text, ""));
     let message = one_line(message.strip_prefix("error: ").unwrap_or(message));
-    // docker tells apart flags that it does not know and arguments that are missing.
+    // docker tells apart flags that it does not know, and commands that it does not know and arguments that are missing.
     let code = match error.kind() {
-        ErrorKind::MissingRequiredArgument | ErrorKind::WrongNumberOfValues | ErrorKind::TooFewValues => 1,
+        ErrorKind::MissingRequiredArgument
+        | ErrorKind::WrongNumberOfValues
+        | ErrorKind::TooFewValues
+        | ErrorKind::InvalidSubcommand => 1,
         _ => code,
     };
     // clap's usage line names the command: `Usage: pontoon run [OPTIONS] …`.

@@ -73,8 +73,8 @@ pub(super) struct ContainerFlags {
     /// Working directory
     #[arg(short, long, value_name = "DIR", help_heading = "Process")]
     workdir: Option<String>,
-    /// Run an init that reaps processes
-    #[arg(long, help_heading = "Process")]
+    /// Docker's flag for an init that reaps processes; the daemon refuses it
+    #[arg(long, hide = true, help_heading = "Process")]
     init: bool,
     /// Label, NAME=VALUE; may be repeated
     #[arg(short, long, help_heading = "Process")]
@@ -101,10 +101,10 @@ pub(super) struct ContainerFlags {
     /// Publish all exposed ports
     #[arg(short = 'P', long, help_heading = "Network")]
     publish_all: bool,
-    /// Expose a port or a range of ports to links
+    /// Expose a port or a range of ports, for --publish-all
     #[arg(long, value_name = "PORT", help_heading = "Network")]
     expose: Vec<String>,
-    /// Let it reach another container's exposed ports: NAME[:ALIAS]
+    /// Not yet: let it reach another container's exposed ports, NAME[:ALIAS]
     #[arg(long, value_name = "CONTAINER", help_heading = "Network")]
     link: Vec<String>,
     /// Host name [default: the container's short id]
@@ -125,8 +125,8 @@ pub(super) struct ContainerFlags {
     /// Line of /etc/hosts, NAME:ADDRESS; the address may be host-gateway
     #[arg(long, value_name = "HOST", help_heading = "Network")]
     add_host: Vec<String>,
-    /// Address of its interface
-    #[arg(long, value_name = "ADDRESS", help_heading = "Network")]
+    /// Docker's flag for networks of one's own; the daemon refuses it
+    #[arg(long, hide = true, value_name = "ADDRESS", help_heading = "Network")]
     ip: Option<String>,
     /// MAC address of its interface
     #[arg(long, value_name = "MAC", help_heading = "Network")]

@@ -21,11 +21,12 @@ Examples:
   pontoon run -it --rm busybox sh              a shell; ctrl-p ctrl-q leaves it running
   pontoon run -d --name web -p 8080:80 httpd   in the background, port 80 published on 8080
   pontoon run --rm --net none busybox ip addr  no network but lo
-  pontoon run -d --link web:www app            let app reach web's exposed ports, as www
+  pontoon run --rm --net container:web busybox wget -qO- 127.0.0.1
+                                               share web's network
   pontoon run --rm -m 64m --pids-limit 20 -v $PWD:/work:ro busybox ls /work
 
-Exit code: the container's own; 125 if it could not be created or started, 126 if its command cannot be run, 127 if
-there is no such command.";
+Exit code: the container's own; 125 if it could not be created or started, 126 if its command
+cannot be run, 127 if there is no such command.";
 
 /// `run`.
 #[derive(Debug, clap::Args)]

@@ -160,7 +160,7 @@ fn slice(arguments: &[Value]) -> Result<Value, TemplateError> {
     }
 }
 
-/// `%s %d %v %t %q %x %%`, with width and `-`.
+/// `%s %d %v %t %q %x %%`, with width, `-`, and how many characters at most: `%.12s`.
 fn printf(format: &str, arguments: &[Value]) -> String {
     let mut out = String::new();
     let mut arguments = arguments.iter();
@@ -180,13 +180,17 @@ fn printf(format: &str, arguments: &[Value]) -> String {
             out.push_str(&format!("%!{verb_char}(MISSING)"));
             continue;
         };
+        let flags = &verb[..end];
+        let (width, most) = flags.split_once('.').map_or((flags, None), |(width, most)| (width, Some(most)));
         let text = match verb_char {
+            's' | 'v' if most.is_some() => {
+                show(argument).chars().take(most.and_then(|most| most.parse().ok()).unwrap_or(0)).collect()
+            }
             'q' => Value::String(show(argument)).to_string(),
             'x' => argument.as_i64().map_or_else(|| hex::encode(show(argument)), |number| format!("{number:x}")),
             _ => show(argument),
         };
-        let flags = &verb[..end];
-        let width = flags.trim_start_matches(['-', '+']).parse::<usize>().unwrap_or(0).min(1000);
+        let width = width.trim_start_matches(['-', '+']).parse::<usize>().unwrap_or(0).min(1000);
         if flags.starts_with('-') {
             out.push_str(&format!("{text:<width$}"));
         } else {

@@ -136,6 +136,7 @@ mod tests {
                 "{{printf \"%s-%d-%q-%v-%%-%5s|%-5s|\" .Name .N .Name .List \"a\" \"b\"}}",
                 "/web-3-\"/web\"-[a b]-%-    a|b    |",
             ),
+            ("{{printf \"%.4s|%6.2s|%-3.1s|%.99s\" .ID .ID .ID .N}}", "0123|    01|0  |3"),
             ("{{println .N}}", "3\n"),
             ("a {{- .N -}} b", "a3b"),
             ("{{/* a comment */}}x", "x"),
