@@ -205,6 +205,25 @@ fn volumes() {
 }
 
 #[test]
+fn other_users_of_the_host_see_nothing_of_a_container() {
+    let host = Host::new();
+    let keeper = host.run("busybox").flags(&["-e", "PASSWORD=secret", "-u", "1000"]).sh("id -u; sleep 1000").start();
+    keeper.says("1000");
+    keeper.exec(&["id", "-u"]).says("1000");
+    let root = host.daemon().data_root.display().to_string();
+    let upper = format!("{root}/containers/{}/upper", keeper.inspect("{{.Id}}"));
+    let database = format!("{root}/pontoon.db");
+    let run = format!("/run/pontoon/containers/{}", keeper.inspect("{{.Id}}"));
+    for path in [&database, &upper, &run] {
+        host.sh(&format!("test -e {path}")).ok();
+        // An ordinary user has no capabilities; directories above the root may be closed to him, too: so look at it from
+        // inside.
+        host.sh(&format!("cd {root} && setpriv --reuid=4711 --regid=4711 --clear-groups test -e {path}")).fails(1);
+    }
+    host.sh(&format!("stat -c %a {root}")).says("700");
+}
+
+#[test]
 fn image_files_cannot_be_changed_through_a_container() {
     let host = Host::new();
     host.run("busybox").sh("echo changed > /www/index.html; rm -r /etc; cat /www/index.html").once().says("changed");

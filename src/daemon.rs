@@ -68,10 +68,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let _claim = network_options.as_ref().map(|options| claim(&options.bridge)).transpose()?;
     runtimes::resolve(&config.runtime).context("invalid --default-runtime")?;
 
-    make_dir(&config.data_root, 0o711)?;
-    make_dir(&config.exec_root, 0o711)?;
-    make_dir(&config.data_root.join("containers"), 0o711)?;
-    make_dir(&config.exec_root.join("containers"), 0o711)?;
+    make_roots(&config)?;
     crate::netns::make_directory(&config.exec_root.join(PINS))?;
     let _lock = lock(&config.data_root)?;
     raise_file_limit();
@@ -182,10 +179,22 @@ async fn open_images(config: &Config, store: Arc<Store>) -> anyhow::Result<Image
     Ok(tokio::task::spawn_blocking(move || Images::open(&root, store)).await??)
 }
 
-fn make_dir(path: &Path, mode: u32) -> anyhow::Result<()> {
-    std::fs::create_dir_all(path).with_context(|| format!("cannot make {}", path.display()))?;
-    let permissions = std::fs::Permissions::from_mode(mode);
-    std::fs::set_permissions(path, permissions).with_context(|| format!("cannot set the mode of {}", path.display()))
+/// Below the data root lie the environments of containers, and files of theirs that are set-uid root: other users of the
+/// host must not reach them, even where they know the paths. The socket may lie below the exec root, and has a mode of
+/// its own.
+fn make_roots(config: &Config) -> anyhow::Result<()> {
+    let containers = |root: &Path| root.join("containers");
+    for (dir, mode) in [
+        (config.data_root.clone(), 0o700),
+        (containers(&config.data_root), 0o700),
+        (config.exec_root.clone(), 0o711),
+        (containers(&config.exec_root), 0o700),
+    ] {
+        std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(mode))
+            .with_context(|| format!("cannot set the mode of {}", dir.display()))?;
+    }
+    Ok(())
 }
 
 /// One daemon a data root: a lock that the kernel releases when the process ends, however it ends.
