@@ -72,3 +72,18 @@ fn foreground_runs_with_rm_leave_nothing_even_when_they_fail() {
         host.assert_as(&before);
     }
 }
+
+#[test]
+fn an_end_that_the_firewall_could_not_be_told_of_stands_in_nobodys_way() {
+    let host = Host::new();
+    let before = host.traces();
+    let web = host.run("busybox").publish("8000:80").serving().start();
+    let nft = host.sh("command -v nft").ok();
+    host.sh(&format!("mount --bind /bin/false {nft}")).ok();
+    web.verb(&["rm", "--force"]).ok();
+    host.sh(&format!("umount {nft}")).ok();
+    let next = host.run("busybox").publish("8000:80").serving().start();
+    assert_eq!(host.lan().get("http://192.0.2.1:8000/"), "hello");
+    next.verb(&["rm", "--force"]).ok();
+    host.assert_as(&before);
+}

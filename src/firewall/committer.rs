@@ -26,11 +26,13 @@ pub(super) struct Committer {
     options: NetworkOptions,
     /// What the last successful transaction left in force.
     elements: Elements,
+    /// The kernel may hold elements that should have gone: the next transaction writes the whole table.
+    stale: bool,
 }
 
 impl Committer {
     pub(super) fn new(options: NetworkOptions) -> Self {
-        Self { options, elements: Elements::default() }
+        Self { options, elements: Elements::default(), stale: false }
     }
 
     /// Serves until the last handle is gone.
@@ -56,7 +58,7 @@ impl Committer {
     async fn reconcile(&mut self, intent: Intent) -> Result<(), FirewallError> {
         let elements = Elements::of(&intent.endpoints)?;
         nft::commit("set up the firewall", &ruleset::replace(&intent.options, &elements)).await?;
-        (self.options, self.elements) = (intent.options, elements);
+        (self.options, self.elements, self.stale) = (intent.options, elements, false);
         Ok(())
     }
 
@@ -93,13 +95,21 @@ impl Committer {
         let table = ruleset::Names::of(&self.options).table;
         tracing::warn!(%table, %refusal, "the firewall's table is not as it was left: writing it anew");
         let written = nft::commit(CHANGE, &ruleset::replace(&self.options, &self.elements)).await;
-        if written.is_err() {
-            self.elements.revert(before);
+        match (&written, change) {
+            (Ok(()), _) => self.stale = false,
+            (Err(_), Change::Admit(..)) => self.elements.revert(before),
+            // Its container has ended whatever nft says: its address and its ports must not be refused to the next one.
+            (Err(_), Change::Dismiss(..)) => self.stale = true,
         }
         written
     }
 
-    async fn transact(&self, delta: &Delta) -> Result<(), FirewallError> {
+    async fn transact(&mut self, delta: &Delta) -> Result<(), FirewallError> {
+        if self.stale {
+            nft::commit(CHANGE, &ruleset::replace(&self.options, &self.elements)).await?;
+            self.stale = false;
+            return Ok(());
+        }
         if delta.is_empty() {
             return Ok(());
         }
