@@ -23,6 +23,9 @@ use super::{Exit, Found, NETNS_FD, Reply, Request, Runner, RunnerError, Shim, cg
 /// What a process killed by SIGKILL exits with.
 const KILLED: i32 = 137;
 
+/// How long to wait before a shim that could not be reached is tried again.
+const RETRY: Duration = Duration::from_millis(100);
+
 /// Adds step and path to an error of the system.
 fn io_error(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> RunnerError {
     let path = path.to_owned();
@@ -102,7 +105,7 @@ impl Runner {
     /// [`RunnerError::Io`] if what is there cannot be read.
     pub async fn reconnect(&self, dir: &Path) -> Result<Found, RunnerError> {
         let shim = Shim { dir: dir.to_owned() };
-        if shim.connect().is_ok() {
+        if !shim.is_gone() {
             return Ok(Found::Alive(shim));
         }
         Ok(match shim.aftermath().await? {
@@ -318,11 +321,23 @@ impl Shim {
     /// # Errors
     /// [`RunnerError::Shim`] if the shim ended before it made a process.
     pub async fn wait(&self) -> Result<Exit, RunnerError> {
-        match self.ask(Request::Wait).await {
-            Ok(Reply::Exited(exit)) => Ok(exit),
-            Ok(other) => Err(self.unexpected(&other)),
-            Err(error) => self.aftermath().await?.ok_or(error),
+        loop {
+            match self.ask(Request::Wait).await {
+                Ok(Reply::Exited(exit)) => return Ok(exit),
+                Ok(other) => return Err(self.unexpected(&other)),
+                Err(error) if self.is_gone() => return self.aftermath().await?.ok_or(error),
+                // Only we are short of something, such as descriptors.
+                Err(error) => tracing::warn!(%error, "cannot reach a shim; trying again"),
+            }
+            tokio::time::sleep(RETRY).await;
         }
+    }
+
+    /// Nobody listens any more. That a connection fails for want of descriptors or memory says nothing about the shim,
+    /// and must not cost its container's life.
+    fn is_gone(&self) -> bool {
+        use io::ErrorKind::{ConnectionRefused, NotFound};
+        matches!(self.connect(), Err(error) if matches!(error.kind(), ConnectionRefused | NotFound))
     }
 
     /// Undoes [`Runner::spawn`] and [`Shim::create`] of a container that was not started.
