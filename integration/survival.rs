@@ -116,3 +116,42 @@ fn a_killed_shim_takes_its_container_with_it() {
     container.verb(&["start"]).ok();
     container.exec(&["true"]).ok();
 }
+
+#[test]
+fn after_a_reboot_who_joins_a_network_is_started_behind_it() {
+    let host = Host::new();
+    let always: &[&str] = &["--restart", "always"];
+    // Names and ids are in no order that would help.
+    let target = host.run("busybox").name("target").flags(always).cmd(&["sleep", "1000"]).start();
+    let joined = host.run("busybox").flags(always).net("container:target").cmd(&["sleep", "1000"]).start();
+    let chained =
+        host.run("busybox").flags(always).net(&format!("container:{}", joined.id)).cmd(&["sleep", "1000"]).start();
+    let all = [&target, &joined, &chained].map(|container| (container.id.clone(), container.pid()));
+    host.kill_daemon();
+    for (id, pid) in all {
+        // As a machine that goes down: neither shims nor processes nor the exec root are left.
+        host.sh(&format!("pkill -9 -f '[p]ontoon shim .*{id}'; kill -9 {pid}"));
+        host.sh(&format!("rm -r /run/pontoon/containers/{id}")).ok();
+    }
+    host.restart_daemon();
+    for container in [&target, &joined, &chained] {
+        container.becomes("{{.State.Status}}", "running");
+    }
+    chained.exec(&["ip", "-4", "addr", "show", "eth0"]).says(&target.address());
+}
+
+#[test]
+fn a_removal_that_was_cut_short_is_finished() {
+    let host = Host::new();
+    let [removed, ended] = ["--rm=false", "--rm"].map(|rm| host.run("busybox").flags(&[rm]).cmd(&["true"]).create());
+    host.kill_daemon();
+    // As the last daemon writes them.
+    let store = rusqlite::Connection::open(host.dir().join("pontoon/pontoon.db")).unwrap();
+    for (id, status) in [(&removed.id, "removing"), (&ended.id, "exited")] {
+        let set = "UPDATE containers SET body = json_set(body, '$.state.status', ?2) WHERE id = ?1";
+        store.execute(set, [id.as_str(), status]).unwrap();
+    }
+    drop(store);
+    host.restart_daemon();
+    assert_eq!(host.docker(&["ps", "-aq"]).ok(), "");
+}

@@ -69,8 +69,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     runtimes::resolve(&config.runtime).context("invalid --default-runtime")?;
 
     make_roots(&config)?;
+    let _data = lock(&config.data_root, "--data-root")?;
+    // It would take the other's running containers for leftovers.
+    let _exec = lock(&config.exec_root, "--exec-root")?;
     crate::netns::make_directory(&config.exec_root.join(PINS))?;
-    let _lock = lock(&config.data_root)?;
     raise_file_limit();
     // Before anything is changed: a socket that cannot be had ends the start here.
     let listeners =
@@ -197,13 +199,13 @@ fn make_roots(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// One daemon a data root: a lock that the kernel releases when the process ends, however it ends.
-fn lock(data_root: &Path) -> anyhow::Result<File> {
-    let path = data_root.join("lock");
+/// One daemon a root: a lock that the kernel releases when the process ends, however it ends.
+fn lock(root: &Path, option: &str) -> anyhow::Result<File> {
+    let path = root.join("lock");
     let file = File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(_) => bail!("another pontoon daemon uses {}: stop it, or choose another --data-root", data_root.display()),
+        Err(_) => bail!("another pontoon daemon uses {}: stop it, or choose another {option}", root.display()),
     }
 }
 
