@@ -137,7 +137,7 @@ fn after_a_reboot_who_joins_a_network_is_started_behind_it() {
     for container in [&target, &joined, &chained] {
         container.becomes("{{.State.Status}}", "running");
     }
-    chained.exec(&["ip", "-4", "addr", "show", "eth0"]).says(&target.address());
+    assert!(chained.exec(&["ip", "-4", "addr", "show", "eth0"]).ok().contains(&target.address()));
 }
 
 #[test]
