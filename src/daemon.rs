@@ -302,9 +302,8 @@ async fn checkpoint(database: PathBuf) {
     loop {
         clock.tick().await;
         let database = database.clone();
-        match tokio::task::spawn_blocking(move || Store::checkpoint(&database)).await {
-            Ok(Err(error)) => tracing::warn!(%error, "checkpoint failed"),
-            Ok(Ok(())) | Err(_) => {}
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || Store::checkpoint(&database)).await {
+            tracing::warn!(%error, "checkpoint failed");
         }
     }
 }

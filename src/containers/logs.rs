@@ -293,11 +293,12 @@ impl Watch {
     fn wait(&self, at_most: Duration) -> std::io::Result<()> {
         use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
         use std::os::fd::AsFd;
+        let timeout = PollTimeout::try_from(at_most).unwrap_or(PollTimeout::ZERO);
         let Some(inotify) = &self.0 else {
-            std::thread::sleep(at_most);
+            // Nothing to be woken by: the file is looked at again after the time.
+            let _ = poll(&mut [], timeout);
             return Ok(());
         };
-        let timeout = PollTimeout::try_from(at_most).unwrap_or(PollTimeout::ZERO);
         match poll(&mut [PollFd::new(inotify.as_fd(), PollFlags::POLLIN)], timeout) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => {}
             Err(errno) => return Err(errno.into()),

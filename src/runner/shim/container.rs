@@ -45,11 +45,10 @@ fn prepare(launch: &Launch) -> Result<Option<OwnedFd>, String> {
     // An OCI command finds the namespace by its path, so it keeps the pins.
     let integrated = launch.runtime == RuntimeKind::Integrated;
     let netns = netns.as_ref().filter(|_| integrated).map(open).transpose()?;
-    mounts::own_namespace().map_err(|error| format!("cannot make a mount namespace: {error}")).map(|()| {
-        if integrated {
-            mounts::leave_out(pins)
-        }
-    })?;
+    mounts::own_namespace().map_err(|error| format!("cannot make a mount namespace: {error}"))?;
+    if integrated {
+        mounts::leave_out(pins);
+    }
     overlay::mount_overlay(overlay)
         .map_err(|error| format!("cannot mount overlay at {}: {error}", overlay.target.display()))?;
     Ok(netns)

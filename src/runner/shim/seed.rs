@@ -188,7 +188,7 @@ mod tests {
     fn a_volume_with_content_is_left_alone_and_a_missing_place_is_no_error() {
         let (dir, wanted) = stage();
         std::fs::write(wanted.volume.join("mine"), "").unwrap();
-        seed(&dir.path().join("root"), &[wanted.clone()]).unwrap();
+        seed(&dir.path().join("root"), std::slice::from_ref(&wanted)).unwrap();
         assert_eq!(std::fs::read_dir(&wanted.volume).unwrap().count(), 1);
         seed(&dir.path().join("root"), &[Seed { target: "/nowhere".to_owned(), ..wanted }]).unwrap();
     }
