@@ -178,10 +178,11 @@ fn joining_says_why_it_cannot() {
         attempt(&["--network", "container:ended", "--expose", "80"])
             .complains("conflicting options: port exposing and the container type network mode")
             .ends_with(125);
-        attempt(&["--ip", "172.17.0.9"])
-            .complains("user-specified IP address is supported on user-defined networks only")
-            .ends_with(125);
     }
+    // Older docker command lines do not send it.
+    host.pontoon(&["run", "--rm", "--ip", "172.17.0.9", "busybox", "true"])
+        .complains("user-specified IP address is supported on user-defined networks only")
+        .ends_with(125);
 }
 
 #[test]

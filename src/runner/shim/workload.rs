@@ -123,5 +123,9 @@ fn runnable(path: &Path) -> Result<(), Errno> {
 
 /// The error's text as C and Go write it: lower case.
 fn words(error: Errno) -> String {
-    error.desc().to_lowercase()
+    match error {
+        // The docker CLI makes 126 of these words; older ones know the first two only.
+        Errno::EISDIR => "permission denied: is a directory".to_owned(),
+        _ => error.desc().to_lowercase(),
+    }
 }
