@@ -39,13 +39,23 @@ pub fn freeze(parent: &str, id: &ContainerId, frozen: bool) -> Result<(), Runner
     Ok(())
 }
 
-/// The processes of a container, as the host numbers them.
+/// The processes of a container, as the host numbers them, wherever in its cgroup it put them.
 pub fn processes(parent: &str, id: &ContainerId) -> Result<Vec<i32>, RunnerError> {
-    let path = cgroup("pids", parent, id).join("cgroup.procs");
-    let text = std::fs::read_to_string(&path).map_err(|source| RunnerError::Io {
-        step: "list the processes of",
-        path,
-        source,
-    })?;
-    Ok(text.lines().filter_map(|line| line.parse().ok()).collect())
+    let dir = cgroup("pids", parent, id);
+    let mut found = Vec::new();
+    collect(&dir, &mut found).map_err(|source| RunnerError::Io { step: "list the processes of", path: dir, source })?;
+    Ok(found)
+}
+
+fn collect(dir: &Path, found: &mut Vec<i32>) -> io::Result<()> {
+    let text = std::fs::read_to_string(dir.join("cgroup.procs"))?;
+    found.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()));
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            // It may be gone already, or hold threads only.
+            let _ = collect(&entry.path(), found);
+        }
+    }
+    Ok(())
 }
