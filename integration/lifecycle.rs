@@ -25,6 +25,21 @@ fn a_paused_container_can_be_killed() {
 }
 
 #[test]
+fn a_container_that_is_paused_while_it_is_stopped_ends() {
+    let host = Host::new();
+    let container = host.run("busybox").sh("trap '' TERM; echo ready; while :; do sleep 1; done").start();
+    container.says("ready");
+    let mut stop =
+        host.daemon().client(&host.namespaces, crate::harness::Cli::Docker, &["stop", "--time", "2", &container.id]);
+    let mut stop = stop.stdout(std::process::Stdio::null()).spawn().unwrap();
+    let kills = || host.docker(&["events", "--since", "1h", "--until", "0s", "--filter", "event=kill"]).ok();
+    until("it was told to stop", || !kills().is_empty());
+    container.verb(&["pause"]).ok();
+    assert!(stop.wait().unwrap().success());
+    assert_eq!(container.inspect("{{.State.ExitCode}}"), "137");
+}
+
+#[test]
 fn a_start_by_the_user_gives_all_retries_again() {
     let host = Host::new();
     let failing = host.run("busybox").flags(&["--restart", "on-failure:1"]).sh("exit 3").start();

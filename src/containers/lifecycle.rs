@@ -53,7 +53,8 @@ impl Engine {
             cell.snapshot()
         };
         if container.state.status == Status::Paused {
-            self.pause(container.id.as_str(), false).await?;
+            // Somebody else may have unpaused it by now.
+            let _ = self.pause(container.id.as_str(), false).await;
         }
         let signal = signal.unwrap_or(container.spec.process.stop_signal);
         self.container_event(&container, "kill", &[("signal", signal.to_string())]);
@@ -86,6 +87,10 @@ impl Engine {
             }
             // It may end between the time's end and this signal: then there is nothing left to kill.
             let _ = self.send_signal(cell, SIGKILL);
+            if cell.snapshot().state.status == Status::Paused {
+                // Paused while we waited: it dies when it thaws.
+                let _ = self.pause(cell.id.as_str(), false).await;
+            }
         }
         let _ = milestones.changed().await;
         Ok(())
