@@ -155,3 +155,33 @@ fn a_removal_that_was_cut_short_is_finished() {
     host.restart_daemon();
     assert_eq!(host.docker(&["ps", "-aq"]).ok(), "");
 }
+
+/// A daemon that is killed in the middle of a start leaves a shim that was told nothing; when the next daemon has removed
+/// its directory, nobody can tell it anything any more.
+#[test]
+fn a_shim_of_nobody_ends() {
+    use std::io::{BufRead, BufReader, Write};
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::{UnixListener, UnixStream};
+
+    let host = Host::new();
+    let model = host.run("busybox").cmd(&["sleep", "1000"]).start();
+    let dir = host.dir().join("shim");
+    let socket = dir.join("shim.sock");
+    std::fs::create_dir(&dir).unwrap();
+    let launch = host.path(&format!("/run/pontoon/containers/{}/launch.json", model.inspect("{{.Id}}")));
+    std::fs::copy(launch, dir.join("launch.json")).unwrap();
+    let listener = UnixListener::bind(&socket).unwrap();
+    let mut shim = std::process::Command::new(crate::harness::pontoon_binary());
+    let mut shim = shim.arg("shim").arg(&dir).stdin(OwnedFd::from(listener)).spawn().unwrap();
+
+    let mut client = UnixStream::connect(&socket).unwrap();
+    client.write_all(b"a question that it does not know\n").unwrap();
+    let mut answer = String::new();
+    BufReader::new(client).read_line(&mut answer).unwrap();
+    assert!(answer.contains("failed"), "{answer}");
+    assert!(shim.try_wait().unwrap().is_none(), "it waits to be asked");
+
+    std::fs::remove_dir_all(&dir).unwrap();
+    until("the shim has ended", || shim.try_wait().unwrap().is_some());
+}

@@ -25,6 +25,9 @@ const LEFTOVER: usize = 1 << 20;
 /// A container that lives so long without a sound is one to wait for: a short one does not pay for tidiness.
 const QUIET: Duration = Duration::from_secs(1);
 
+/// How often a shim that has made no process yet looks whether anybody can still ask it to.
+const ABANDONED: Duration = Duration::from_secs(2);
+
 /// The loop's state.
 pub(super) struct Server {
     listener: UnixListener,
@@ -101,6 +104,7 @@ impl Server {
             if ready.listener {
                 self.accept();
             }
+            self.give_up_if_abandoned();
             self.settle();
             if self.large && ready.nothing() {
                 self.large = false;
@@ -154,12 +158,26 @@ impl Server {
         })
     }
 
-    /// How long to wait at most: for ever, except for the last output of a terminal, and for the moment of quiet in which
-    /// memory is given back.
+    /// A daemon that was killed in the middle of a start asks for nothing any more; once the next one has cleared the
+    /// directory, nobody can.
+    fn give_up_if_abandoned(&mut self) {
+        if self.is_unused() && !Path::new(files::SOCKET).exists() {
+            self.given_up = true;
+        }
+    }
+
+    /// No process was made, and nobody is connected who might ask for one.
+    fn is_unused(&self) -> bool {
+        self.container.pid().is_none() && self.ended.is_none() && self.conns.is_empty()
+    }
+
+    /// How long to wait at most: for ever, except for the last output of a terminal, for the moment of quiet in which
+    /// memory is given back, and while there is no process.
     fn patience(&self) -> Option<Timespec> {
         let patience = match self.ended.filter(|_| self.exit.is_none()) {
             Some((_, deadline)) => deadline.saturating_duration_since(Instant::now()),
             None if self.large => QUIET,
+            None if self.is_unused() => ABANDONED,
             None => return None,
         };
         Timespec::try_from(patience).ok()
