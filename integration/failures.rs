@@ -1,6 +1,6 @@
 //! Starts that fail leave nothing behind.
 
-use crate::harness::{Cli, Host};
+use crate::harness::{Cli, Host, until};
 
 #[test]
 fn ten_failed_starts_leave_no_trace() {
@@ -86,4 +86,19 @@ fn an_end_that_the_firewall_could_not_be_told_of_stands_in_nobodys_way() {
     assert_eq!(host.lan().get("http://192.0.2.1:8000/"), "hello");
     next.verb(&["rm", "--force"]).ok();
     host.assert_as(&before);
+}
+
+#[test]
+fn a_container_that_filled_the_disk_can_be_stopped_and_removed() {
+    let mut host = Host::bare();
+    let root = host.dir().join("pontoon").display().to_string();
+    host.sh(&format!("mkdir {root} && mount -t tmpfs -o size=16m none {root}")).ok();
+    host.start_daemon(&[]);
+    let hog = host.run("busybox").name("hog").sh("yes > /full; yes").start();
+    until("the disk is full", || host.sh(&format!("df {root} | grep -q 100%")).code == 0);
+    host.docker(&["create", "--name", "other", "busybox", "true"]);
+    hog.verb(&["stop", "-t", "0"]).ok();
+    host.docker(&["rm", "hog"]).ok();
+    host.run("busybox").cmd(&["echo", "room again"]).once().says("room again");
+    host.docker(&["rm", "-f", "other"]);
 }

@@ -109,7 +109,8 @@ impl Engine {
         if status == Status::Restarting {
             resting.state.status = Status::Exited;
         }
-        self.keep(&resting)?;
+        // A full disk must not keep the container that fills it from being stopped.
+        log_error("note that a container is to rest", self.keep(&resting));
         cell.publish(resting);
         Ok(status.is_running())
     }

@@ -7,6 +7,7 @@ use super::cell::Cell;
 use super::engine::{Engine, blocking};
 use super::error::EngineError;
 use super::record::{Container, Status};
+use super::start::log_error;
 
 impl Engine {
     /// `docker rm`.
@@ -54,8 +55,8 @@ impl Engine {
         let before = cell.snapshot();
         let mut leaving = (*before).clone();
         leaving.state.status = Status::Removing;
-        // Written first: a daemon that dies here finishes the removal.
-        self.keep(&leaving)?;
+        // Written first: a daemon that dies here finishes the removal. On a full disk it is the removal that makes room.
+        log_error("note that a container is being removed", self.keep(&leaving));
         let leaving = cell.publish(leaving);
         match self.remove_files(&leaving, options).await {
             Ok(()) => {
@@ -73,7 +74,7 @@ impl Engine {
                 let mut dead = (*leaving).clone();
                 dead.state.status = Status::Dead;
                 dead.state.error = error.message.clone();
-                self.keep(&dead)?;
+                log_error("note that a container could not be removed", self.keep(&dead));
                 cell.publish(dead);
                 Err(error)
             }
