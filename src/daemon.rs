@@ -21,7 +21,7 @@ use crate::bridge::{self, Bridge, ipam};
 use crate::config::{BridgeChoice, Config, LogLevel};
 use crate::containers::Engine;
 use crate::containers::engine::{Network, Parts};
-use crate::containers::start::{LAST_LEASE, PINS};
+use crate::containers::sandbox::{LAST_LEASE, PINS};
 use crate::containers::{restore, runtimes};
 use crate::firewall::Firewall;
 use crate::images::Images;

@@ -21,8 +21,9 @@ mod registry;
 mod remove;
 pub mod restore;
 pub mod runtimes;
+pub mod sandbox;
 pub mod signal;
-pub mod start;
+mod start;
 mod top;
 mod volumes;
 

@@ -1,0 +1,190 @@
+//! A container's place in the network: its namespace, its lease, its host ports, and the way in and out.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use super::create::row;
+use super::engine::{Engine, Network, blocking};
+use super::error::EngineError;
+use super::ports::{Reservation, ephemeral_range};
+use super::record::Container;
+use super::start::{Undo, log_error};
+use crate::bridge::ipam;
+use crate::firewall::Change;
+use crate::model::{ContainerId, Endpoint, HostBinding, NetworkMode, Port};
+use crate::netns::{self, NetNs, Sysctls};
+use crate::store::NetworkRow;
+
+/// The directory of network namespaces' pins, under the exec root.
+pub const PINS: &str = "netns";
+
+/// Where the store keeps the address that was leased last.
+pub const LAST_LEASE: &str = "last lease";
+
+/// Where a container's network comes from.
+pub(super) struct Sandbox {
+    /// The namespace to enter; `None` is the host's.
+    pub(super) netns: Option<PathBuf>,
+    /// Its own namespace, if it has one.
+    pub(super) own: Option<NetNs>,
+    /// Its place on the bridge.
+    pub(super) endpoint: Option<Endpoint>,
+    /// hosts, hostname and resolv.conf: its own, or those of the container it joins.
+    pub(super) files_of: ContainerId,
+    /// Of its UTS namespace.
+    pub(super) hostname: Option<String>,
+}
+
+impl Engine {
+    /// Namespace, lease and host ports, by archetype.
+    pub(super) async fn sandbox(&self, container: &Container, undo: &mut Undo) -> Result<Sandbox, EngineError> {
+        let hostname = Self::hostname(container);
+        let bare = Sandbox { netns: None, own: None, endpoint: None, files_of: container.id.clone(), hostname };
+        match &container.spec.network.mode {
+            NetworkMode::Host => Ok(bare),
+            NetworkMode::Container(who) => self.join(container, who, bare),
+            NetworkMode::None => {
+                let own = self.make_netns(&container.id, netns::CLOSED, undo).await?;
+                Ok(Sandbox { netns: Some(own.path().to_owned()), own: Some(own), ..bare })
+            }
+            NetworkMode::Bridge => {
+                let network =
+                    self.default_network().ok_or_else(|| EngineError::not_found("network bridge not found"))?;
+                let ports = self.reserve_ports(container, network)?;
+                let endpoint = self.lease(container, network, &ports)?;
+                undo.leased = true;
+                undo.ports = Some(ports);
+                let own = self.make_netns(&container.id, netns::BRIDGED, undo).await?;
+                Ok(Sandbox { netns: Some(own.path().to_owned()), own: Some(own), endpoint: Some(endpoint), ..bare })
+            }
+        }
+    }
+
+    /// The namespace and the files of another container, which must run.
+    fn join(&self, container: &Container, who: &str, bare: Sandbox) -> Result<Sandbox, EngineError> {
+        let target = self.get(who)?;
+        if target.id == container.id {
+            return Err(EngineError::invalid("cannot join own network namespace"));
+        }
+        if !target.state.status.is_running() {
+            return Err(EngineError::conflict(format!(
+                "cannot join network namespace of a non running container: container {} is {}",
+                target.name,
+                target.state.status.as_str()
+            )));
+        }
+        let netns = (!target.sandbox.is_empty()).then(|| PathBuf::from(&target.sandbox));
+        // Joined to a container that itself joined one: the files are those at the end of the chain.
+        let files_of = self.files_owner(&target);
+        let hostname = Self::hostname(&target);
+        Ok(Sandbox { netns, files_of, hostname, ..bare })
+    }
+
+    fn files_owner(&self, container: &Container) -> ContainerId {
+        let mut owner = container.clone();
+        // The chain is as long as there are containers at most; a start cannot close a circle, since a target runs.
+        while let NetworkMode::Container(who) = &owner.spec.network.mode {
+            match self.get(who) {
+                Ok(next) if next.id != owner.id => owner = (*next).clone(),
+                _ => break,
+            }
+        }
+        owner.id
+    }
+
+    /// Where network namespaces are pinned.
+    pub(super) fn pins(&self) -> PathBuf {
+        self.config().exec_root.join(PINS)
+    }
+
+    async fn make_netns(
+        &self,
+        id: &ContainerId,
+        sysctls: &'static Sysctls,
+        undo: &mut Undo,
+    ) -> Result<NetNs, EngineError> {
+        let path = self.pins().join(id.as_str());
+        let made = blocking(move || NetNs::create(&path, sysctls));
+        let netns = made.await?;
+        undo.netns = Some(netns.clone());
+        Ok(netns)
+    }
+
+    fn reserve_ports(&self, container: &Container, network: &Network) -> Result<Reservation, EngineError> {
+        let spec = &container.spec.network;
+        let mut bindings = spec.publish.clone();
+        if spec.publish_all {
+            let named: BTreeSet<Port> = bindings.iter().map(|binding| binding.container).collect();
+            let others = spec.expose.difference(&named);
+            bindings.extend(others.map(|port| HostBinding { container: *port, host_ip: None, host_ports: None }));
+        }
+        let reserved = self.inner.ports.reserve(&bindings, network.options.default_ip, ephemeral_range());
+        reserved.map_err(|error| {
+            EngineError::new(
+                super::ErrorKind::Internal,
+                format!(
+                    "driver failed programming external connectivity on endpoint {} ({}): {error}",
+                    container.name, container.id
+                ),
+            )
+        })
+    }
+
+    /// Leases an address in the store, so that no other start and no later daemon gives it away.
+    fn lease(&self, container: &Container, network: &Network, ports: &Reservation) -> Result<Endpoint, EngineError> {
+        let mut pool = network.pool.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let address = pool
+            .lease(&self.store().leases()?)
+            .map_err(|error| EngineError::new(super::ErrorKind::Internal, error.to_string()))?;
+        // For the next daemon, so that it too gives released addresses last.
+        self.store().put_meta(LAST_LEASE, &address.to_string())?;
+        let published = ports.published.clone();
+        self.store().update_container(&row(container)?, Some(&NetworkRow { address, published: published.clone() }))?;
+        Ok(Endpoint {
+            name: container.name.clone(),
+            address,
+            mac: container.spec.network.mac.unwrap_or_else(|| ipam::mac_for(address)),
+            port: crate::bridge::port_name(&container.id, address),
+            published,
+        })
+    }
+
+    /// Veth pair and firewall side by side; the port goes up when both are in place.
+    pub(super) async fn connect(
+        &self,
+        endpoint: Option<&Endpoint>,
+        netns: Option<&NetNs>,
+        id: &ContainerId,
+        undo: &mut Undo,
+    ) -> Result<(), EngineError> {
+        let (Some(endpoint), Some(netns), Some(network)) = (endpoint, netns, self.default_network()) else {
+            return Ok(());
+        };
+        undo.endpoint = Some(endpoint.clone());
+        let (attached, admitted) = tokio::join!(
+            network.bridge.attach(endpoint, netns),
+            network.firewall.apply(Change::Admit(id.clone(), endpoint.clone()))
+        );
+        attached?;
+        admitted?;
+        Ok(network.bridge.open_port(&endpoint.port).await?)
+    }
+
+    /// Reachability ends first (the port goes down), then the firewall's elements, then the namespace.
+    pub(super) async fn disconnect(&self, id: &ContainerId, endpoint: Option<&Endpoint>, netns: Option<&NetNs>) {
+        if let (Some(endpoint), Some(network)) = (endpoint, self.default_network()) {
+            log_error("close the port", network.bridge.close_port(&endpoint.port).await);
+            let change = Change::Dismiss(id.clone(), endpoint.clone());
+            let (dismissed, ()) = tokio::join!(network.firewall.apply(change), unpin(netns));
+            log_error("dismiss the endpoint", dismissed);
+        } else {
+            unpin(netns).await;
+        }
+    }
+}
+
+async fn unpin(netns: Option<&NetNs>) {
+    if let Some(netns) = netns.cloned() {
+        log_error("unpin the namespace", blocking(move || netns.unpin()).await);
+    }
+}
