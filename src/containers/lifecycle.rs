@@ -131,24 +131,27 @@ impl Engine {
     pub async fn kill(&self, who: &str, signal: i32) -> Result<(), EngineError> {
         let cell = self.find(who)?;
         let container = cell.snapshot();
+        // Only a signal that ends containers by itself, or their own stop signal, is a wish to have them ended.
         let deadly = signal == SIGKILL || signal == container.spec.process.stop_signal;
-        if container.state.status == Status::Restarting && deadly {
+        let lives = |status: Status| status.is_running() || (deadly && status == Status::Restarting);
+        if !lives(container.state.status) {
+            return Err(EngineError::conflict(format!("cannot kill container: {who}: {}", not_running(&container.id))));
+        }
+        let mut milestones = cell.milestones.subscribe();
+        if deadly {
+            // A start or an end under way comes first; then the container runs, or it is between two lives, where not to
+            // begin the next is all there is to do.
             let _operation = cell.operation.lock().await;
-            // Between two lives there is no process: not to begin the next is all.
             if !self.rest(&cell)? {
                 return Ok(());
             }
-        } else if !container.state.status.is_running() {
-            return Err(EngineError::conflict(format!("cannot kill container: {who}: {}", not_running(&container.id))));
+            milestones.mark_unchanged();
         }
-        // Only a signal that ends containers by itself, or their own stop signal, is a wish to have them ended.
-        if deadly {
-            let _operation = cell.operation.lock().await;
-            self.rest(&cell)?;
+        match self.send_signal(&cell, signal) {
+            // It ended by itself at this moment, and its restart policy rests: what was wished for.
+            Err(error) if deadly && error.kind == super::ErrorKind::Conflict => {}
+            sent => sent?,
         }
-        let mut milestones = cell.milestones.subscribe();
-        milestones.mark_unchanged();
-        self.send_signal(&cell, signal)?;
         self.container_event(&container, "kill", &[("signal", signal.to_string())]);
         if deadly && cell.snapshot().state.status == Status::Paused {
             // Frozen processes do not even die: the signal reaches them when they thaw.
