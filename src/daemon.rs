@@ -21,13 +21,13 @@ use crate::bridge::{self, Bridge, ipam};
 use crate::config::{BridgeChoice, Config, LogLevel};
 use crate::containers::Engine;
 use crate::containers::engine::{Network, Parts};
-use crate::containers::sandbox::{LAST_LEASE, PINS};
+use crate::containers::sandbox::PINS;
 use crate::containers::{restore, runtimes};
 use crate::firewall::Firewall;
 use crate::images::Images;
 use crate::model::NetworkOptions;
 use crate::runner::Runner;
-use crate::store::Store;
+use crate::store::{LAST_LEASE, Store};
 
 /// How long requests under way may take after SIGTERM.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -147,6 +147,8 @@ async fn resolve_network(config: &Config) -> anyhow::Result<Option<NetworkOption
         ip_forward: config.ip_forward,
         ip_masq: config.ip_masq,
         default_ip: config.default_ip,
+        host_access: config.host_access,
+        dns_port: None,
     }))
 }
 

@@ -69,16 +69,8 @@ mod tests {
     }
 
     fn options(icc: bool, ip_forward: bool) -> NetworkOptions {
-        NetworkOptions {
-            bridge: "br0".to_owned(),
-            bip: "10.0.0.1/24".parse().expect("network"),
-            fixed_cidr: None,
-            mtu: 1500,
-            icc,
-            ip_forward,
-            ip_masq: true,
-            default_ip: [0, 0, 0, 0].into(),
-        }
+        let bip = "10.0.0.1/24".parse().expect("network");
+        NetworkOptions { bridge: "br0".to_owned(), bip, icc, ip_forward, ..NetworkOptions::usual() }
     }
 
     #[test]

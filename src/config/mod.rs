@@ -62,6 +62,8 @@ pub struct Config {
     pub default_ip: IpAddr,
     /// `--icc`, true.
     pub icc: bool,
+    /// `--host-access`, true: containers reach what listens on the gateway's or on all of the host's addresses.
+    pub host_access: bool,
     /// `--ip-forward`, true.
     pub ip_forward: bool,
     /// `--ip-masq`, true.

@@ -73,6 +73,10 @@ pub(super) struct Options {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
           default_missing_value = "true", value_parser = go_bool, help_heading = "Network")]
     pub(super) icc: Option<bool>,
+    /// Let containers reach what listens on the host; false leaves them names, echo and published ports [default: true]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_parser = go_bool, help_heading = "Network")]
+    pub(super) host_access: Option<bool>,
     /// Accepted: there is no proxy process
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
           default_missing_value = "true", value_parser = go_bool, help_heading = "Network")]
@@ -127,6 +131,7 @@ macro_rules! every_option {
             ip_forward,
             ip_masq,
             icc,
+            host_access,
             userland_proxy,
             dns,
             dns_search,

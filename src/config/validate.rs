@@ -57,6 +57,7 @@ pub(super) fn validate(options: &Options) -> Result<Config, ConfigError> {
             None => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         },
         icc: options.icc.unwrap_or(true),
+        host_access: options.host_access.unwrap_or(true),
         ip_forward: options.ip_forward.unwrap_or(true),
         ip_masq: options.ip_masq.unwrap_or(true),
         dns: each("dns", &options.dns, |text| text.parse().map_err(|_| format!("{text:?} is not an IP address")))?,

@@ -8,7 +8,7 @@ use super::AttachStreams;
 use super::error::EngineError;
 use super::ports::Reservation;
 use super::record::Container;
-use crate::model::{ContainerId, Endpoint};
+use crate::model::ContainerId;
 use crate::netns::NetNs;
 use crate::runner::Shim;
 
@@ -32,8 +32,6 @@ pub(super) struct Live {
     pub(super) pidfd: Option<Arc<std::os::fd::OwnedFd>>,
     /// Its own namespace (not a joined one).
     pub(super) netns: Option<NetNs>,
-    /// Its place in the network.
-    pub(super) endpoint: Option<Endpoint>,
     /// Sockets that keep its host ports from other programs.
     pub(super) ports: Option<Reservation>,
     /// When it started, to judge whether a restart was soon.

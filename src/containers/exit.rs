@@ -10,8 +10,8 @@ use super::RemoveOptions;
 use super::cell::Cell;
 use super::engine::Engine;
 use super::error::EngineError;
+use super::journal::{Timeline, log_error};
 use super::record::{Container, Status};
-use super::start::{Timeline, log_error};
 use crate::model::{ContainerId, RestartPolicy};
 use crate::runner::{Exit, Shim};
 
@@ -59,7 +59,7 @@ impl Engine {
 
         let dir = self.runner().container_dir(&cell.id);
         let disconnect = async {
-            self.disconnect(&cell.id, live.endpoint.as_ref(), live.netns.as_ref()).await;
+            self.disconnect(&cell.id, before.attached.as_ref(), live.netns.as_ref()).await;
             clock.mark("disconnected");
         };
         let (cleaned, ()) =

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use super::ContainerFiles;
 use super::engine::Engine;
 use super::error::EngineError;
-use super::record::{Attached, Container};
+use super::record::Container;
 use crate::dns::{self, HostsFile, ResolvOptions};
-use crate::model::NetworkMode;
+use crate::model::{Endpoint, Names, NetworkMode};
 
 /// A hostname is at most 64 bytes (utsname).
 const HOSTNAME_MAX: usize = 64;
@@ -28,19 +28,30 @@ impl Engine {
         }
     }
 
+    /// What a bridged container is called, and what it calls others.
+    pub(super) fn names(&self, container: &Container) -> Result<Names, EngineError> {
+        let spec = &container.spec.network;
+        Ok(Names {
+            hostname: Self::hostname(container).unwrap_or_default(),
+            domain: spec.domainname.clone(),
+            extra: self.extra_hosts(container)?,
+            upstreams: if spec.dns.is_empty() { self.config().dns.clone() } else { spec.dns.clone() },
+        })
+    }
+
     /// Writes hosts, hostname and resolv.conf of a container that is about to start.
-    pub(super) fn write_files(&self, container: &Container, attached: Option<&Attached>) -> Result<(), EngineError> {
+    pub(super) fn write_files(&self, container: &Container, endpoint: Option<&Endpoint>) -> Result<(), EngineError> {
         let files = self.files(&container.id);
         let hostname = Self::hostname(container).unwrap_or_default();
         write_text(&files.hostname, &format!("{hostname}\n"))?;
-        write_text(&files.hosts, &self.hosts_text(container, attached, &hostname)?)?;
+        write_text(&files.hosts, &self.hosts_text(container, endpoint, &hostname)?)?;
         self.write_resolv_conf(container, &files)
     }
 
     fn hosts_text(
         &self,
         container: &Container,
-        attached: Option<&Attached>,
+        endpoint: Option<&Endpoint>,
         hostname: &str,
     ) -> Result<String, EngineError> {
         let network = &container.spec.network;
@@ -52,7 +63,7 @@ impl Engine {
             }
             return Ok(text);
         }
-        let own = attached.map(|a| (a.address, hostname.to_owned(), network.domainname.clone()));
+        let own = endpoint.map(|it| (it.address, hostname.to_owned(), network.domainname.clone()));
         Ok(HostsFile { ipv6: crate::netns::kernel_has_ipv6(), extra, links: Vec::new(), own }.render())
     }
 

@@ -8,8 +8,8 @@ use super::cell::Cell;
 use super::engine::Engine;
 use super::error::EngineError;
 use super::exit::not_running;
+use super::journal::log_error;
 use super::record::{Container, Status};
-use super::start::log_error;
 use crate::model::ContainerName;
 
 const SIGKILL: i32 = 9;
@@ -204,7 +204,10 @@ impl Engine {
             return Err(EngineError::invalid("Renaming a container with the same name as its current name"));
         }
         self.registry().claim(&name, &before.id)?;
-        let renamed = Container { name: name.clone(), ..(*before).clone() };
+        let mut renamed = Container { name: name.clone(), ..(*before).clone() };
+        if let Some(endpoint) = &mut renamed.attached {
+            endpoint.name = name.clone();
+        }
         if let Err(error) = self.keep(&renamed) {
             self.registry().release(&name);
             return Err(error);

@@ -59,7 +59,9 @@ impl Drop for Reservation {
         self.sockets.clear();
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         for port in &self.published {
-            taken.remove(&(port.container.protocol, port.host_port, port.host_ip));
+            for port in port.each() {
+                taken.remove(&(port.container.protocol, port.host_port, port.host_ip));
+            }
         }
     }
 }
@@ -96,11 +98,11 @@ impl PortTable {
     /// held without a socket: the container keeps it.
     pub fn resume(&self, published: &[Published]) -> Reservation {
         let mut reservation = Reservation { published: Vec::new(), sockets: Vec::new(), taken: self.taken.clone() };
-        for port in published {
+        for port in published.iter().flat_map(|row| row.each()) {
             if let Err(error) = self.take(&mut reservation, port.host_ip, port.host_port, port.container) {
                 tracing::warn!(%error, "a published port could not be reserved again; it stays published");
                 self.lock().insert((port.container.protocol, port.host_port, port.host_ip), ());
-                reservation.published.push(*port);
+                reservation.published.push(port);
             }
         }
         reservation
@@ -148,7 +150,7 @@ impl PortTable {
             reservation.sockets.push(socket);
         }
         taken.insert((container.protocol, host_port, host_ip), ());
-        reservation.published.push(Published { host_ip, host_port, container });
+        reservation.published.push(Published { host_ip, host_port, container, count: 1 });
         Ok(())
     }
 

@@ -1,10 +1,8 @@
 //! The container as it is known: what was asked for, and what became of it.
 
-use std::net::Ipv4Addr;
-
 use serde::{Deserialize, Serialize};
 
-use crate::model::{ContainerId, ContainerName, ContainerSpec, ExecId, ImageId, MacAddr, Published};
+use crate::model::{ContainerId, ContainerName, ContainerSpec, Endpoint, ExecId, ImageId};
 
 /// What docker writes for a time that never was.
 pub const NEVER: &str = "0001-01-01T00:00:00Z";
@@ -72,19 +70,6 @@ pub struct HealthlessState {
     pub stopped_by_user: bool,
 }
 
-/// What it has in the network while it runs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attached {
-    /// `eth0`'s address.
-    pub address: Ipv4Addr,
-    /// `eth0`'s MAC.
-    pub mac: MacAddr,
-    /// The bridge's port.
-    pub port: String,
-    /// Published ports in force.
-    pub published: Vec<Published>,
-}
-
 /// A container: a snapshot, cheap to clone and hand out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Container {
@@ -104,8 +89,8 @@ pub struct Container {
     pub request: serde_json::Value,
     /// What became of it.
     pub state: HealthlessState,
-    /// Its network while it runs bridged.
-    pub attached: Option<Attached>,
+    /// Its place in the network while it runs bridged.
+    pub attached: Option<Endpoint>,
     /// The namespace's pin while it runs (`inspect`'s SandboxKey); empty otherwise.
     pub sandbox: String,
     /// Exec sessions that run.

@@ -6,8 +6,8 @@ use super::RemoveOptions;
 use super::cell::Cell;
 use super::engine::{Engine, blocking};
 use super::error::EngineError;
+use super::journal::log_error;
 use super::record::{Container, Status};
-use super::start::log_error;
 
 impl Engine {
     /// `docker rm`.

@@ -11,9 +11,9 @@ use super::cell::{Cell, Live};
 use super::engine::{Engine, now};
 use super::error::EngineError;
 use super::exit::pidfd;
+use super::journal::log_error;
 use super::record::{Container, Status};
-use super::start::log_error;
-use crate::model::{Endpoint, Intent, NetworkMode, NetworkOptions, RestartPolicy};
+use crate::model::{Intent, NetworkMode, NetworkOptions, RestartPolicy};
 use crate::netns::NetNs;
 use crate::runner::{Exit, Found, Shim};
 use crate::store::Store;
@@ -24,7 +24,7 @@ pub fn stored_intent(store: &Store, options: &NetworkOptions) -> Result<Intent, 
     for row in store.containers()? {
         let container: Container = serde_json::from_str(&row.body).map_err(EngineError::internal)?;
         if container.state.status.is_running()
-            && let Some(endpoint) = endpoint(&container)
+            && let Some(endpoint) = container.attached
         {
             endpoints.insert(container.id, endpoint);
         }
@@ -74,9 +74,7 @@ impl Engine {
     /// What a container that ended meanwhile still holds, to be let go of like any other's.
     fn remember_sandbox(&self, cell: &Cell) {
         let container = cell.snapshot();
-        let mut live = cell.live();
-        live.netns = self.own_netns(&container);
-        live.endpoint = endpoint(&container);
+        cell.live().netns = self.own_netns(&container);
     }
 
     fn own_netns(&self, container: &Container) -> Option<NetNs> {
@@ -91,7 +89,6 @@ impl Engine {
             shim: Some(shim),
             pidfd: pidfd(container.state.pid).ok().map(Arc::new),
             netns: self.own_netns(&container),
-            endpoint: endpoint(&container),
             ports: Some(self.inner.ports.resume(published)),
             since: Some(std::time::Instant::now()),
         };
@@ -111,7 +108,7 @@ impl Engine {
         let Some(network) = self.default_network() else { return Ok(()) };
         let cells = self.cells();
         let keep: BTreeSet<String> =
-            cells.iter().filter_map(|cell| Some(cell.live().endpoint.as_ref()?.port.clone())).collect();
+            cells.iter().filter_map(|cell| Some(cell.snapshot().attached.as_ref()?.port.clone())).collect();
         for port in &keep {
             // A port that is gone (another program deleted it) must not keep the other containers from being served.
             log_error("open the port of a running container", network.bridge.open_port(port).await);
@@ -229,17 +226,6 @@ impl Engine {
         };
         std::iter::successors(next(&Arc::new(container.clone())), next).take(longest).count()
     }
-}
-
-fn endpoint(container: &Container) -> Option<Endpoint> {
-    let attached = container.attached.as_ref()?;
-    Some(Endpoint {
-        name: container.name.clone(),
-        address: attached.address,
-        mac: attached.mac,
-        port: attached.port.clone(),
-        published: attached.published.clone(),
-    })
 }
 
 /// The names in a directory; none if there is no such directory.

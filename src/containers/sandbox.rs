@@ -6,20 +6,16 @@ use std::path::PathBuf;
 use super::create::row;
 use super::engine::{Engine, Network, blocking};
 use super::error::EngineError;
+use super::journal::log_error;
 use super::ports::{Reservation, ephemeral_range};
 use super::record::Container;
-use super::start::{Undo, log_error};
+use super::start::Undo;
 use crate::bridge::ipam;
-use crate::firewall::Change;
-use crate::model::{ContainerId, Endpoint, HostBinding, NetworkMode, Port};
+use crate::model::{Change, ContainerId, Endpoint, HostBinding, NetworkMode, Port, PortRange};
 use crate::netns::{self, NetNs, Sysctls};
-use crate::store::NetworkRow;
 
 /// The directory of network namespaces' pins, under the exec root.
 pub const PINS: &str = "netns";
-
-/// Where the store keeps the address that was leased last.
-pub const LAST_LEASE: &str = "last lease";
 
 /// Where a container's network comes from.
 pub(super) struct Sandbox {
@@ -136,17 +132,19 @@ impl Engine {
         let address = pool
             .lease(&self.store().leases()?)
             .map_err(|error| EngineError::new(super::ErrorKind::Internal, error.to_string()))?;
-        // For the next daemon, so that it too gives released addresses last.
-        self.store().put_meta(LAST_LEASE, &address.to_string())?;
-        let published = ports.published.clone();
-        self.store().update_container(&row(container)?, Some(&NetworkRow { address, published: published.clone() }))?;
-        Ok(Endpoint {
+        let spec = &container.spec.network;
+        let endpoint = Endpoint {
             name: container.name.clone(),
             address,
-            mac: container.spec.network.mac.unwrap_or_else(|| ipam::mac_for(address)),
+            mac: spec.mac.unwrap_or_else(|| ipam::mac_for(address)),
             port: crate::bridge::port_name(&container.id, address),
-            published,
-        })
+            published: ports.published.clone(),
+            exposed: PortRange::runs(&spec.expose),
+            links: Vec::new(),
+            names: self.names(container)?,
+        };
+        self.store().update_container(&row(container)?, Some(&endpoint))?;
+        Ok(endpoint)
     }
 
     /// Veth pair and firewall side by side; the port goes up when both are in place.
@@ -163,7 +161,7 @@ impl Engine {
         undo.endpoint = Some(endpoint.clone());
         let (attached, admitted) = tokio::join!(
             network.bridge.attach(endpoint, netns),
-            network.firewall.apply(Change::Admit(id.clone(), endpoint.clone()))
+            network.firewall.apply(Change::Admit(id.clone(), Box::new(endpoint.clone())))
         );
         attached?;
         admitted?;
@@ -181,7 +179,7 @@ impl Engine {
             log_error("close the port", network.bridge.close_port(&endpoint.port).await);
             unpin(netns).await;
         };
-        let dismiss = network.firewall.apply(Change::Dismiss(id.clone(), endpoint.clone()));
+        let dismiss = network.firewall.apply(Change::Dismiss(id.clone()));
         let ((), dismissed) = tokio::join!(close, dismiss);
         log_error("dismiss the endpoint", dismissed);
     }

@@ -16,8 +16,10 @@ use super::cell::{Cell, EarlyAttach};
 use super::create::row;
 use super::engine::{Engine, now};
 use super::error::EngineError;
+use super::journal::{Timeline, log_error};
 use super::ports::Reservation;
-use super::record::{Attached, Container, Status};
+use super::record::{Container, Status};
+use super::rootfs::read_in;
 use super::sandbox::Sandbox;
 use super::{Changed, exit, runtimes};
 use crate::model::Endpoint;
@@ -25,7 +27,6 @@ use crate::netns::NetNs;
 use crate::runner::Shim;
 use crate::runner::launch::{Launch, LaunchKind, Overlay};
 use crate::runner::oci::{self, OciInput};
-use crate::store::NetworkRow;
 
 /// What has been done of a start, to be undone backwards.
 #[derive(Default)]
@@ -107,14 +108,8 @@ impl Engine {
         let clock = Timeline::new();
         let mut sandbox = self.sandbox(container, undo).await?;
         clock.mark("sandbox");
-        let attached = sandbox.endpoint.as_ref().map(|endpoint| Attached {
-            address: endpoint.address,
-            mac: endpoint.mac,
-            port: endpoint.port.clone(),
-            published: endpoint.published.clone(),
-        });
         if sandbox.files_of == container.id {
-            self.write_files(container, attached.as_ref())?;
+            self.write_files(container, sandbox.endpoint.as_ref())?;
         }
         Self::make_bind_sources(&container.spec)?;
         let shim = self.spawn_shim(cell, container, &sandbox).await?;
@@ -147,7 +142,7 @@ impl Engine {
         running.state.stopped_by_user = false;
         running.state.started_at = now();
         running.sandbox = sandbox.netns.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
-        running.attached = attached;
+        running.attached = sandbox.endpoint.take();
         self.keep(&running)?;
         clock.mark("stored");
 
@@ -159,7 +154,6 @@ impl Engine {
             live.shim = Some(shim.clone());
             live.pidfd = Some(Arc::new(pidfd));
             live.netns = sandbox.own.take();
-            live.endpoint = sandbox.endpoint.take();
             live.ports = undo.ports.take();
             live.since = Some(std::time::Instant::now());
         }
@@ -171,11 +165,7 @@ impl Engine {
 
     /// Writes a container's row, with the lease and the ports that go with it.
     pub(super) fn keep(&self, container: &Container) -> Result<(), EngineError> {
-        let network = container
-            .attached
-            .as_ref()
-            .map(|attached| NetworkRow { address: attached.address, published: attached.published.clone() });
-        Ok(self.store().update_container(&row(container)?, network.as_ref())?)
+        Ok(self.store().update_container(&row(container)?, container.attached.as_ref())?)
     }
 
     async fn spawn_shim(&self, cell: &Cell, container: &Container, sandbox: &Sandbox) -> Result<Shim, EngineError> {
@@ -279,45 +269,5 @@ impl Engine {
                 self.remove_locked(cell, super::RemoveOptions { force: false, volumes: true }).await,
             );
         }
-    }
-}
-
-/// What a cleaning step could not do is logged, and the cleaning goes on.
-pub(super) fn log_error<T, E: std::fmt::Display>(step: &'static str, done: Result<T, E>) {
-    if let Err(error) = done {
-        tracing::warn!(%error, "cannot {step}");
-    }
-}
-
-/// A small text file of a root filesystem, uppermost layer first; links are followed inside their layer only.
-pub(super) fn read_in(roots: &[&Path], path: &str) -> Option<String> {
-    use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
-    use std::io::Read;
-    // Larger than any passwd file that is meant.
-    const LIMIT: u64 = 1 << 20;
-    roots.iter().find_map(|root| {
-        let dir = rustix::fs::openat(CWD, *root, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let file = rustix::fs::openat2(dir, path, flags, Mode::empty(), ResolveFlags::IN_ROOT).ok()?;
-        let file = std::fs::File::from(file);
-        if !file.metadata().ok()?.is_file() {
-            return None;
-        }
-        let mut text = Vec::new();
-        file.take(LIMIT).read_to_end(&mut text).ok()?;
-        Some(String::from_utf8_lossy(&text).into_owned())
-    })
-}
-
-/// Where the time of a start or an end goes: one debug line a step (`pontoon daemon --debug`).
-pub(super) struct Timeline(std::time::Instant);
-
-impl Timeline {
-    pub(super) fn new() -> Self {
-        Self(std::time::Instant::now())
-    }
-
-    pub(super) fn mark(&self, step: &'static str) {
-        tracing::debug!(microseconds = self.0.elapsed().as_micros() as u64, "{step}");
     }
 }

@@ -6,8 +6,8 @@
 use tokio::sync::{mpsc, oneshot};
 
 use super::elements::{Delta, Elements};
-use super::{Change, FirewallError, nft, ruleset};
-use crate::model::{Intent, NetworkOptions};
+use super::{FirewallError, nft, ruleset};
+use crate::model::{Change, Intent, NetworkOptions};
 
 const CHANGE: &str = "change the firewall";
 
@@ -99,7 +99,7 @@ impl Committer {
             (Ok(()), _) => self.stale = false,
             (Err(_), Change::Admit(..)) => self.elements.revert(before),
             // Its container has ended whatever nft says: its address and its ports must not be refused to the next one.
-            (Err(_), Change::Dismiss(..)) => self.stale = true,
+            (Err(_), Change::Dismiss(_)) => self.stale = true,
         }
         written
     }

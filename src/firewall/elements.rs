@@ -10,8 +10,8 @@ use nftables::schema::{Element, NfCmd, NfListObject, NfObject};
 
 use super::ruleset::{FAMILY, Names};
 use super::syntax::{Expr, address, concat, port, protocol};
-use super::{Change, FirewallError, publishable};
-use crate::model::{ContainerId, Endpoint, Protocol};
+use super::{FirewallError, publishable};
+use crate::model::{Change, ContainerId, Endpoint, Protocol};
 
 /// A key that at most one endpoint can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,8 +45,10 @@ fn slots(endpoint: &Endpoint) -> Result<BTreeMap<Slot, Target>, FirewallError> {
             IpAddr::V4(ip) if !ip.is_unspecified() => Some(ip),
             _ => None,
         };
-        let slot = Slot::Host(host, published.container.protocol, published.host_port);
-        slots.insert(slot, (endpoint.address, published.container.number));
+        for one in published.each() {
+            let slot = Slot::Host(host, one.container.protocol, one.host_port);
+            slots.insert(slot, (endpoint.address, one.container.number));
+        }
     }
     Ok(slots)
 }
@@ -63,7 +65,7 @@ impl Elements {
     pub(super) fn of(endpoints: &BTreeMap<ContainerId, Endpoint>) -> Result<Self, FirewallError> {
         let mut all = Self::default();
         for (id, endpoint) in endpoints {
-            all.apply(&Change::Admit(id.clone(), endpoint.clone()), &mut Delta::default())?;
+            all.apply(&Change::Admit(id.clone(), Box::new(endpoint.clone())), &mut Delta::default())?;
         }
         Ok(all)
     }
@@ -73,8 +75,8 @@ impl Elements {
     /// there is; so does taking it back.
     pub(super) fn apply(&mut self, change: &Change, delta: &mut Delta) -> Result<Before, FirewallError> {
         let (id, wanted) = match change {
-            Change::Admit(id, endpoint) => (id, Some(endpoint)),
-            Change::Dismiss(id, _) => (id, None),
+            Change::Admit(id, endpoint) => (id, Some(endpoint.as_ref())),
+            Change::Dismiss(id) => (id, None),
         };
         let slots = wanted.map(slots).transpose()?.unwrap_or_default();
         let taken = slots.keys().find_map(|slot| match self.slots.get(slot) {
@@ -100,7 +102,7 @@ impl Elements {
         self.remove(&id, &mut Delta::default());
         if let Some(endpoint) = endpoint {
             // It was in force before the change, so nothing can be in its way.
-            let _ = self.apply(&Change::Admit(id, endpoint), &mut Delta::default());
+            let _ = self.apply(&Change::Admit(id, Box::new(endpoint)), &mut Delta::default());
         }
     }
 
@@ -216,11 +218,20 @@ pub(super) mod tests {
     pub(in crate::firewall) fn endpoint(n: u8, published: Vec<Published>) -> Endpoint {
         let address = Ipv4Addr::new(172, 17, 0, n);
         let name: ContainerName = format!("c{n}").parse().expect("name");
-        Endpoint { name, address, mac: MacAddr([2, 0x42, 172, 17, 0, n]), port: format!("veth{n}"), published }
+        Endpoint {
+            name,
+            address,
+            mac: MacAddr([2, 0x42, 172, 17, 0, n]),
+            port: format!("veth{n}"),
+            published,
+            exposed: vec![],
+            links: vec![],
+            names: crate::model::Names::default(),
+        }
     }
 
     pub(in crate::firewall) fn publish(host: [u8; 4], host_port: u16, container: &str) -> Published {
-        Published { host_ip: host.into(), host_port, container: container.parse::<Port>().expect("port") }
+        Published { host_ip: host.into(), host_port, container: container.parse::<Port>().expect("port"), count: 1 }
     }
 
     #[test]
@@ -228,16 +239,16 @@ pub(super) mod tests {
         let mut all = Elements::default();
         let mut delta = Delta::default();
         let web = endpoint(2, vec![publish([0; 4], 80, "80"), publish([127, 0, 0, 1], 81, "80")]);
-        all.apply(&Change::Admit(id(2), web.clone()), &mut delta).expect("free");
+        all.apply(&Change::Admit(id(2), Box::new(web.clone())), &mut delta).expect("free");
         let before = (all.clone(), delta.clone());
         for thief in [endpoint(3, vec![publish([0; 4], 80, "1")]), endpoint(2, vec![])] {
-            let error = all.apply(&Change::Admit(id(3), thief), &mut delta).expect_err("taken");
+            let error = all.apply(&Change::Admit(id(3), Box::new(thief)), &mut delta).expect_err("taken");
             assert!(matches!(error, FirewallError::Taken { .. }), "{error}");
         }
         // The same port of another protocol or address is another slot.
         assert_eq!((&all, &delta), (&before.0, &before.1), "a refusal changes nothing");
         let other = endpoint(3, vec![publish([0; 4], 80, "80/udp"), publish([127, 0, 0, 2], 81, "80")]);
-        all.apply(&Change::Admit(id(3), other), &mut delta).expect("free");
+        all.apply(&Change::Admit(id(3), Box::new(other)), &mut delta).expect("free");
     }
 
     #[test]
@@ -245,10 +256,10 @@ pub(super) mod tests {
         let mut all = Elements::default();
         let mut delta = Delta::default();
         let web = endpoint(2, vec![publish([0; 4], 80, "80")]);
-        all.apply(&Change::Admit(id(2), web.clone()), &mut delta).expect("free");
-        all.apply(&Change::Dismiss(id(2), web.clone()), &mut delta).expect("known");
+        all.apply(&Change::Admit(id(2), Box::new(web.clone())), &mut delta).expect("free");
+        all.apply(&Change::Dismiss(id(2)), &mut delta).expect("known");
         assert!(delta.is_empty());
-        all.apply(&Change::Dismiss(id(2), web), &mut delta).expect("nothing to do");
+        all.apply(&Change::Dismiss(id(2)), &mut delta).expect("nothing to do");
         assert!(delta.is_empty());
     }
 
@@ -260,7 +271,7 @@ pub(super) mod tests {
                     .into_iter()
                     .map(|(host, host_port, to)| publish([host, 0, 0, host], host_port, &to.to_string()));
                 let endpoint = endpoint(n, ports.collect());
-                if admit { Change::Admit(id(n), endpoint) } else { Change::Dismiss(id(n), endpoint) }
+                if admit { Change::Admit(id(n), Box::new(endpoint)) } else { Change::Dismiss(id(n)) }
             },
         );
         proptest::collection::vec(change, 0..24)

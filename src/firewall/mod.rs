@@ -18,7 +18,7 @@ mod syntax;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::model::{ContainerId, Endpoint, Intent, NetworkOptions, Published};
+use crate::model::{Change, ContainerId, Intent, NetworkOptions, Published};
 use committer::{Command, Committer};
 
 pub use elements::Slot;
@@ -82,15 +82,6 @@ pub fn publishable(published: &Published) -> Result<(), Unpublishable> {
     }
 }
 
-/// One change between two intents.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// The endpoint's elements come into force.
-    Admit(ContainerId, Endpoint),
-    /// They go.
-    Dismiss(ContainerId, Endpoint),
-}
-
 /// The daemon's tables. Clones share one committer.
 #[derive(Clone)]
 pub struct Firewall {
@@ -130,16 +121,7 @@ impl Firewall {
 /// Applies a ruleset with every kind of rule in the calling thread's network namespace, which should be one to throw
 /// away: tells whether kernel and nft can hold what the firewall will write.
 pub async fn rehearse() -> Result<(), FirewallError> {
-    let options = NetworkOptions {
-        bridge: "rehearsal".to_owned(),
-        bip: ipnetwork::Ipv4Network::new([172, 17, 0, 1].into(), 16).expect("a prefix length"),
-        fixed_cidr: None,
-        mtu: 1500,
-        icc: false,
-        ip_forward: true,
-        ip_masq: true,
-        default_ip: [0, 0, 0, 0].into(),
-    };
+    let options = NetworkOptions { bridge: "rehearsal".to_owned(), icc: false, ..NetworkOptions::usual() };
     nft::commit("try the firewall's rules", &ruleset::replace(&options, &elements::Elements::default())).await
 }
 
@@ -151,7 +133,8 @@ mod tests {
     #[test]
     fn only_ipv4_with_a_port_can_be_published() {
         let container = Port { protocol: Protocol::Tcp, number: 80 };
-        let published = |ip: &str, host_port| Published { host_ip: ip.parse().expect("address"), host_port, container };
+        let published =
+            |ip: &str, host_port| Published { host_ip: ip.parse().expect("address"), host_port, container, count: 1 };
         assert_eq!(publishable(&published("0.0.0.0", 8080)), Ok(()));
         assert_eq!(publishable(&published("127.0.0.1", 1)), Ok(()));
         assert!(publishable(&published("::", 8080)).is_err());

@@ -222,16 +222,7 @@ mod tests {
     use super::*;
 
     fn options() -> NetworkOptions {
-        NetworkOptions {
-            bridge: "pontoon0".to_owned(),
-            bip: "172.17.0.1/16".parse().expect("network"),
-            fixed_cidr: None,
-            mtu: 1500,
-            icc: true,
-            ip_forward: true,
-            ip_masq: true,
-            default_ip: [0, 0, 0, 0].into(),
-        }
+        NetworkOptions::usual()
     }
 
     /// One command a line.
@@ -300,10 +291,10 @@ mod tests {
     #[test]
     fn a_change_deletes_before_it_adds() {
         let mut elements = Elements::default();
-        let first = super::super::Change::Admit(id(2), endpoint(2, vec![publish([0; 4], 8080, "80")]));
+        let first = crate::model::Change::Admit(id(2), Box::new(endpoint(2, vec![publish([0; 4], 8080, "80")])));
         elements.apply(&first, &mut Delta::default()).expect("free");
         let mut delta = Delta::default();
-        let again = super::super::Change::Admit(id(2), endpoint(2, vec![publish([0; 4], 8080, "81")]));
+        let again = crate::model::Change::Admit(id(2), Box::new(endpoint(2, vec![publish([0; 4], 8080, "81")])));
         elements.apply(&again, &mut delta).expect("its own");
         insta::assert_snapshot!("change", lines(&change(&options(), &delta)).join("\n"));
     }

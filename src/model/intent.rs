@@ -1,7 +1,7 @@
 //! The intent: everything the network should be, as one pure value.
 //!
-//! The bridge's plan, the firewall's plan and the files in the containers are functions of it; a start or a stop is the
-//! difference of two intents.
+//! The bridge's plan, the firewall's plan, the names that containers ask for and the files in them are functions of it; a
+//! start or a stop is the difference of two intents: a [`Change`].
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnetwork::Ipv4Network;
 use serde::{Deserialize, Serialize};
 
-use super::{ContainerId, ContainerName, MacAddr, Published};
+use super::{ContainerId, ContainerName, MacAddr, PortRange, Published};
 
 /// Everything the network should be.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,6 +39,12 @@ pub struct NetworkOptions {
     pub ip_masq: bool,
     /// Host address for `-p` that names none.
     pub default_ip: IpAddr,
+    /// Containers reach what listens on the gateway's or on all of the host's addresses. `false`: names, echo and
+    /// published ports only.
+    pub host_access: bool,
+    /// The gateway's port (UDP and TCP) where the daemon answers names: what containers send to port 53 is led there.
+    /// `None`: containers ask the host's servers themselves.
+    pub dns_port: Option<u16>,
 }
 
 impl NetworkOptions {
@@ -46,12 +52,28 @@ impl NetworkOptions {
     pub fn gateway(&self) -> Ipv4Addr {
         self.bip.ip()
     }
+
+    /// dockerd's defaults, with the first of its default subnets.
+    pub fn usual() -> Self {
+        Self {
+            bridge: "pontoon0".to_owned(),
+            bip: Ipv4Network::new(Ipv4Addr::new(172, 17, 0, 1), 16).expect("16 is a prefix length"),
+            fixed_cidr: None,
+            mtu: 1500,
+            icc: true,
+            ip_forward: true,
+            ip_masq: true,
+            default_ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            host_access: true,
+            dns_port: None,
+        }
+    }
 }
 
-/// A bridged container's place in the network.
+/// A bridged container's place in the network while it runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Endpoint {
-    /// The container's name, for logs and the audit.
+    /// The container's name, for logs, names and the audit.
     pub name: ContainerName,
     /// Address of `eth0`.
     pub address: Ipv4Addr,
@@ -61,4 +83,44 @@ pub struct Endpoint {
     pub port: String,
     /// Host ports that lead here.
     pub published: Vec<Published>,
+    /// What a link to this container opens: its exposed ports, as disjoint runs in order.
+    #[serde(default)]
+    pub exposed: Vec<PortRange>,
+    /// Links from here to others.
+    #[serde(default)]
+    pub links: Vec<Link>,
+    /// What it is called, and what it calls others.
+    #[serde(default)]
+    pub names: Names,
+}
+
+/// A link, as it is held: from the endpoint that has it to another container, by id.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Link {
+    /// The container that is linked to. It may run or not: without an endpoint the link opens nothing.
+    pub target: ContainerId,
+    /// What the source calls it. Unique in its source, letter case aside.
+    pub alias: String,
+}
+
+/// Names as a container sees them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Names {
+    /// Its hostname.
+    pub hostname: String,
+    /// `--domainname`.
+    pub domain: Option<String>,
+    /// `--add-host`, with `host-gateway` resolved.
+    pub extra: Vec<(String, IpAddr)>,
+    /// `--dns`, of the container or else of the daemon; empty: the host's servers.
+    pub upstreams: Vec<IpAddr>,
+}
+
+/// One change between two intents.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// The endpoint comes into force, or replaces what the container had.
+    Admit(ContainerId, Box<Endpoint>),
+    /// What the container had goes.
+    Dismiss(ContainerId),
 }

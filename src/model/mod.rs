@@ -10,9 +10,9 @@ pub mod spec;
 pub mod ulimit;
 
 pub use id::{ContainerId, Digest, ExecId, ImageId, ParseIdError};
-pub use intent::{Endpoint, Intent, NetworkOptions};
+pub use intent::{Change, Endpoint, Intent, Link, Names, NetworkOptions};
 pub use name::{ContainerName, Hostname, NameError};
-pub use net::{HostBinding, MacAddr, NetworkMode, Port, PortError, Protocol, Published};
+pub use net::{HostBinding, MacAddr, NetworkMode, Port, PortError, PortRange, Protocol, Published};
 pub use size::{SizeError, parse_size};
 pub use spec::{
     ContainerSpec, EnvVar, Mount, MountKind, NetworkSpec, ProcessSpec, Resources, RestartPolicy, SeccompProfile,

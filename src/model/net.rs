@@ -1,5 +1,6 @@
 //! Addresses, ports and network modes.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -165,15 +166,76 @@ pub struct HostBinding {
     pub host_ports: Option<(u16, u16)>,
 }
 
-/// A published port as it is in force: a host address and port that lead to a container's port.
+/// Consecutive ports of one protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PortRange {
+    /// The protocol.
+    pub protocol: Protocol,
+    /// 1 to 65535.
+    pub first: u16,
+    /// At least `first`.
+    pub last: u16,
+}
+
+impl PortRange {
+    /// The fewest runs that hold exactly these ports, in order.
+    pub fn runs(ports: &BTreeSet<Port>) -> Vec<Self> {
+        let mut runs: Vec<Self> = Vec::new();
+        for port in ports {
+            match runs.last_mut() {
+                Some(run) if run.protocol == port.protocol && run.last.checked_add(1) == Some(port.number) => {
+                    run.last = port.number;
+                }
+                _ => runs.push(Self { protocol: port.protocol, first: port.number, last: port.number }),
+            }
+        }
+        runs
+    }
+
+    /// Its ports, in order.
+    pub fn ports(self) -> impl Iterator<Item = Port> {
+        (self.first..=self.last).map(move |number| Port { protocol: self.protocol, number })
+    }
+
+    /// Whether the port is one of them.
+    pub fn contains(self, port: Port) -> bool {
+        self.protocol == port.protocol && (self.first..=self.last).contains(&port.number)
+    }
+}
+
+/// Published ports as they are in force: host ports in a row that lead, in step, to as many ports of a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Published {
     /// The host's address; unspecified (`0.0.0.0`) means all of them.
     pub host_ip: IpAddr,
-    /// The host's port.
+    /// The host's first port.
     pub host_port: u16,
-    /// The container's port.
+    /// The container's first port.
     pub container: Port,
+    /// How many, at least 1; neither row goes beyond 65535.
+    #[serde(default = "one")]
+    pub count: u16,
+}
+
+fn one() -> u16 {
+    1
+}
+
+impl Published {
+    /// One host port and one container port each, in order.
+    pub fn each(self) -> impl Iterator<Item = Self> {
+        (0..self.count).map(move |step| Self {
+            host_port: self.host_port + step,
+            container: Port { number: self.container.number + step, ..self.container },
+            count: 1,
+            ..self
+        })
+    }
+
+    /// The host's last port.
+    pub fn last_host_port(self) -> u16 {
+        self.host_port + (self.count - 1)
+    }
 }
 
 /// The four archetypes of a container's network.
@@ -261,6 +323,28 @@ mod tests {
         ports.sort();
         let text: Vec<String> = ports.iter().map(Port::to_string).collect();
         assert_eq!(text, ["80/tcp", "443/tcp", "53/udp"]);
+    }
+
+    #[test]
+    fn ports_in_a_row_are_one_run() {
+        let ports = ["7/tcp", "80/tcp", "81/tcp", "82/tcp", "65535/tcp", "1/udp", "2/udp"];
+        let ports: BTreeSet<Port> = ports.iter().map(|port| port.parse().expect("port")).collect();
+        let runs = PortRange::runs(&ports);
+        let text: Vec<String> = runs.iter().map(|run| format!("{}-{}/{}", run.first, run.last, run.protocol)).collect();
+        assert_eq!(text, ["7-7/tcp", "80-82/tcp", "65535-65535/tcp", "1-2/udp"]);
+        assert_eq!(runs.into_iter().flat_map(PortRange::ports).collect::<BTreeSet<_>>(), ports);
+    }
+
+    #[test]
+    fn published_ports_lead_in_step() {
+        let row = Published {
+            host_ip: IpAddr::from([0, 0, 0, 0]),
+            host_port: 65534,
+            container: "80".parse().expect("port"),
+            count: 2,
+        };
+        let each: Vec<(u16, u16)> = row.each().map(|one| (one.host_port, one.container.number)).collect();
+        assert_eq!((each, row.last_host_port()), (vec![(65534, 80), (65535, 81)], 65535));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{Step, Store, StoreError};
-use crate::model::Published;
+use crate::model::Endpoint;
 
 /// A container's row. `body` belongs to the containers' room, which alone reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,14 +23,8 @@ pub struct ContainerRow {
     pub body: String,
 }
 
-/// What a container holds in the network while it runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NetworkRow {
-    /// Its lease.
-    pub address: Ipv4Addr,
-    /// Its host ports.
-    pub published: Vec<Published>,
-}
+/// The key in `meta` of the address that was leased last: released addresses are given last, by the next daemon too.
+pub const LAST_LEASE: &str = "last lease";
 
 impl Store {
     /// Every container, unordered.
@@ -68,7 +62,7 @@ impl Store {
 
     /// Replaces a container's name, status and body, and with them its lease and host ports: one transaction, so that
     /// what is known of a container and what it holds never disagree.
-    pub fn update_container(&self, row: &ContainerRow, network: Option<&NetworkRow>) -> Result<(), StoreError> {
+    pub fn update_container(&self, row: &ContainerRow, endpoint: Option<&Endpoint>) -> Result<(), StoreError> {
         let mut db = self.db();
         let transaction = db.transaction().step("update container")?;
         transaction
@@ -83,8 +77,8 @@ impl Store {
             .prepare_cached("DELETE FROM ports WHERE container = ?1")
             .and_then(|mut s| s.execute([&row.id]))
             .step("release ports")?;
-        if let Some(network) = network {
-            insert_network(&transaction, &row.id, network)?;
+        if let Some(endpoint) = endpoint {
+            insert_endpoint(&transaction, &row.id, endpoint)?;
         }
         transaction.commit().step("update container")
     }
@@ -141,24 +135,24 @@ impl Store {
     }
 }
 
-fn insert_network(db: &Connection, id: &str, network: &NetworkRow) -> Result<(), StoreError> {
+fn insert_endpoint(db: &Connection, id: &str, endpoint: &Endpoint) -> Result<(), StoreError> {
+    let address = endpoint.address.to_string();
     db.prepare_cached("INSERT INTO leases(address, container) VALUES (?1, ?2)")
-        .and_then(|mut s| s.execute(params![network.address.to_string(), id]))
+        .and_then(|mut s| s.execute(params![address, id]))
+        .step("lease address")?;
+    db.prepare_cached("INSERT INTO meta(key, value) VALUES (?1, ?2) ON CONFLICT(key) DO UPDATE SET value = ?2")
+        .and_then(|mut s| s.execute(params![LAST_LEASE, address]))
         .step("lease address")?;
     let mut statement = db
         .prepare_cached(
-            "INSERT INTO ports(host_ip, host_port, protocol, container_port, container) VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT INTO ports(host_ip, host_port, protocol, container_port, count, container)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )
         .step("take ports")?;
-    for port in &network.published {
+    for row in &endpoint.published {
+        let (host, port) = (row.host_ip.to_string(), row.container);
         statement
-            .execute(params![
-                port.host_ip.to_string(),
-                port.host_port,
-                port.container.protocol.as_str(),
-                port.container.number,
-                id
-            ])
+            .execute(params![host, row.host_port, port.protocol.as_str(), port.number, row.count, id])
             .step("take ports")?;
     }
     Ok(())
@@ -167,7 +161,7 @@ fn insert_network(db: &Connection, id: &str, network: &NetworkRow) -> Result<(),
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Port, Protocol};
+    use crate::model::{Names, Port, Protocol, Published};
 
     fn row(id: &str, name: &str) -> ContainerRow {
         ContainerRow {
@@ -197,15 +191,22 @@ mod tests {
     fn leases_and_ports_go_with_their_container() {
         let (dir, store) = store();
         store.insert_container(&row("1", "web")).unwrap();
-        let network = NetworkRow {
+        let web = Endpoint {
+            name: "web".parse().unwrap(),
             address: Ipv4Addr::new(172, 17, 0, 2),
+            mac: "02:42:ac:11:00:02".parse().unwrap(),
+            port: "veth0".into(),
             published: vec![Published {
                 host_ip: Ipv4Addr::UNSPECIFIED.into(),
                 host_port: 8080,
                 container: Port { protocol: Protocol::Tcp, number: 80 },
+                count: 2,
             }],
+            exposed: vec![],
+            links: vec![],
+            names: Names::default(),
         };
-        store.update_container(&row("1", "web"), Some(&network)).unwrap();
+        store.update_container(&row("1", "web"), Some(&web)).unwrap();
         assert_eq!(store.leases().unwrap(), BTreeSet::from([Ipv4Addr::new(172, 17, 0, 2)]));
         store.delete_container("1").unwrap();
         assert!(store.leases().unwrap().is_empty());

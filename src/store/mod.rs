@@ -9,7 +9,7 @@ mod containers;
 mod images;
 mod schema;
 
-pub use containers::{ContainerRow, NetworkRow};
+pub use containers::{ContainerRow, LAST_LEASE};
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};

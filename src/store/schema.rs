@@ -50,6 +50,10 @@ CREATE TABLE volumes(
         include_str!("images.sql")
     ),
     include_str!("retained_images.sql"),
+    "
+-- Host ports in force: `count` ports in a row from host_port lead to as many from container_port.
+ALTER TABLE ports ADD COLUMN count INTEGER NOT NULL DEFAULT 1;
+",
 ];
 
 /// Brings the schema up to date.

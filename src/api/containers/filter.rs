@@ -126,8 +126,9 @@ impl Selection {
             container.spec.network.expose.iter().any(|Port { protocol, number }| range.contains(*number, *protocol))
         };
         let publishes = |range: &PortRange| {
-            let published = container.attached.iter().flat_map(|attached| &attached.published);
-            published.into_iter().any(|published| range.contains(published.host_port, published.container.protocol))
+            let rows = container.attached.iter().flat_map(|attached| &attached.published);
+            let mut published = rows.flat_map(|row| row.each());
+            published.any(|published| range.contains(published.host_port, published.container.protocol))
         };
         self.filters.any("network", |wanted| network_name(container) == Some(wanted.as_str()))
             && (self.expose.is_empty() || self.expose.iter().any(exposes))

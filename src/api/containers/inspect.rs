@@ -223,12 +223,12 @@ fn network_settings(container: &Container, options: Option<&NetworkOptions>, dae
 mod tests {
     use super::*;
     use crate::api::containers::tests::container;
-    use crate::containers::record::Attached;
-    use crate::model::Published;
+    use crate::model::{Endpoint, Names, Published};
 
     fn running() -> Container {
         let mut container = container("web", Status::Running, 1);
-        container.attached = Some(Attached {
+        container.attached = Some(Endpoint {
+            name: "web".parse().expect("name"),
             address: [172, 17, 0, 2].into(),
             mac: "02:42:ac:11:00:02".parse().expect("mac"),
             port: "veth1".into(),
@@ -236,27 +236,18 @@ mod tests {
                 host_ip: "0.0.0.0".parse().expect("address"),
                 host_port: 8080,
                 container: "80/tcp".parse().expect("port"),
+                count: 1,
             }],
+            exposed: vec![],
+            links: vec![],
+            names: Names::default(),
         });
         container
     }
 
-    fn options() -> NetworkOptions {
-        NetworkOptions {
-            bridge: "pontoon0".into(),
-            bip: "172.17.0.1/16".parse().expect("network"),
-            fixed_cidr: None,
-            mtu: 1500,
-            icc: true,
-            ip_forward: true,
-            ip_masq: true,
-            default_ip: "0.0.0.0".parse().expect("address"),
-        }
-    }
-
     #[test]
     fn addresses_stand_in_the_old_and_in_the_new_place() {
-        let settings = network_settings(&running(), Some(&options()), "daemon").expect("JSON");
+        let settings = network_settings(&running(), Some(&NetworkOptions::usual()), "daemon").expect("JSON");
         for place in [&settings, &settings["Networks"]["bridge"]] {
             assert_eq!(place["IPAddress"], "172.17.0.2");
             assert_eq!(place["Gateway"], "172.17.0.1");
@@ -264,7 +255,8 @@ mod tests {
             assert_eq!(place["MacAddress"], "02:42:ac:11:00:02");
         }
         assert_eq!(settings["Ports"]["80/tcp"][0]["HostPort"], "8080");
-        let stopped = network_settings(&container("web", Status::Exited, 1), Some(&options()), "daemon").expect("JSON");
+        let stopped = network_settings(&container("web", Status::Exited, 1), Some(&NetworkOptions::usual()), "daemon")
+            .expect("JSON");
         assert_eq!(stopped["IPAddress"], "");
         assert_eq!(stopped["Ports"], json!({}));
     }

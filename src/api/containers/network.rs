@@ -1,6 +1,6 @@
 //! A container's network as `inspect`, `ps` and `network inspect` show it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bollard_stubs::models::{EndpointSettings, PortBinding, PortMap, PortSummary, PortSummaryTypeEnum};
 use sha2::{Digest, Sha256};
@@ -73,7 +73,7 @@ pub(super) fn port_map(container: &Container) -> PortMap {
     let Some(attached) = &container.attached else { return PortMap::new() };
     let mut ports: BTreeMap<Port, Option<Vec<PortBinding>>> =
         container.spec.network.expose.iter().map(|port| (*port, None)).collect();
-    for published in &attached.published {
+    for published in attached.published.iter().flat_map(|row| row.each()) {
         let binding = PortBinding {
             host_ip: Some(published.host_ip.to_string()),
             host_port: Some(published.host_port.to_string()),
@@ -86,18 +86,15 @@ pub(super) fn port_map(container: &Container) -> PortMap {
 /// The PORTS column of `ps`.
 pub(super) fn port_list(container: &Container) -> Vec<PortSummary> {
     let Some(attached) = &container.attached else { return Vec::new() };
-    let published = attached.published.iter().map(|published| PortSummary {
+    let published = attached.published.iter().flat_map(|row| row.each()).map(|published| PortSummary {
         ip: Some(published.host_ip.to_string()),
         private_port: published.container.number,
         public_port: Some(published.host_port),
         typ: Some(protocol(published.container.protocol)),
     });
-    let unpublished = container
-        .spec
-        .network
-        .expose
-        .iter()
-        .filter(|port| !attached.published.iter().any(|published| published.container == **port));
+    let leads_here: BTreeSet<Port> =
+        attached.published.iter().flat_map(|row| row.each()).map(|published| published.container).collect();
+    let unpublished = container.spec.network.expose.difference(&leads_here);
     let unpublished = unpublished.map(|port| PortSummary {
         ip: None,
         private_port: port.number,
