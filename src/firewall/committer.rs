@@ -6,7 +6,8 @@
 use tokio::sync::{mpsc, oneshot};
 
 use super::elements::{Delta, Elements};
-use super::{FirewallError, nft, ruleset};
+use super::writers::Writers;
+use super::{FirewallError, conntrack, nft, ruleset};
 use crate::model::{Change, Intent, NetworkOptions};
 
 const CHANGE: &str = "change the firewall";
@@ -19,11 +20,14 @@ pub(super) enum Command {
     Reconcile(Box<Intent>, Reply),
     /// Change a few elements.
     Apply(Change, Reply),
+    /// Write everything anew as it was left.
+    Rewrite(Reply),
 }
 
 /// Knows what the kernel should hold by now.
 pub(super) struct Committer {
     options: NetworkOptions,
+    writers: Writers,
     /// What the last successful transaction left in force.
     elements: Elements,
     /// The kernel may hold elements that should have gone: the next transaction writes the whole table.
@@ -31,8 +35,8 @@ pub(super) struct Committer {
 }
 
 impl Committer {
-    pub(super) fn new(options: NetworkOptions) -> Self {
-        Self { options, elements: Elements::default(), stale: false }
+    pub(super) fn new(options: NetworkOptions, writers: Writers) -> Self {
+        Self { options, writers, elements: Elements::default(), stale: false }
     }
 
     /// Serves until the last handle is gone.
@@ -48,6 +52,10 @@ impl Committer {
                         // A caller that went away does not mind.
                         let _ = reply.send(self.reconcile(*intent).await);
                     }
+                    Command::Rewrite(reply) => {
+                        self.commit(std::mem::take(&mut batch)).await;
+                        let _ = reply.send(self.rewrite("repair the firewall").await);
+                    }
                 }
                 next = inbox.try_recv().ok();
             }
@@ -57,7 +65,7 @@ impl Committer {
 
     async fn reconcile(&mut self, intent: Intent) -> Result<(), FirewallError> {
         let elements = Elements::of(&intent.endpoints)?;
-        nft::commit("set up the firewall", &ruleset::replace(&intent.options, &elements)).await?;
+        nft::commit("set up the firewall", &ruleset::replace(&intent.options, &elements), &self.writers).await?;
         (self.options, self.elements, self.stale) = (intent.options, elements, false);
         Ok(())
     }
@@ -75,28 +83,29 @@ impl Committer {
             }
         }
         if self.transact(&delta).await.is_ok() {
-            // Flows that the dismissed elements had let through end here, once conntrack entries are ours to delete.
-            for (_, reply) in accepted {
-                let _ = reply.send(Ok(()));
-            }
+            let replies = accepted.into_iter().map(|(_, reply)| reply).collect();
+            end_flows(&delta, replies);
             return;
         }
         undo.into_iter().rev().for_each(|before| self.elements.revert(before));
         for (change, reply) in accepted {
-            let _ = reply.send(self.commit_alone(&change).await);
+            let mut delta = Delta::default();
+            match self.commit_alone(&change, &mut delta).await {
+                Ok(()) => end_flows(&delta, vec![reply]),
+                Err(e) => drop(reply.send(Err(e))),
+            }
         }
     }
 
     /// If the difference does not fit what the kernel holds, somebody else was at the table: it is written anew.
-    async fn commit_alone(&mut self, change: &Change) -> Result<(), FirewallError> {
-        let mut delta = Delta::default();
-        let before = self.elements.apply(change, &mut delta)?;
-        let Err(refusal) = self.transact(&delta).await else { return Ok(()) };
+    async fn commit_alone(&mut self, change: &Change, delta: &mut Delta) -> Result<(), FirewallError> {
+        let before = self.elements.apply(change, delta)?;
+        let Err(refusal) = self.transact(delta).await else { return Ok(()) };
         let table = ruleset::Names::of(&self.options).table;
         tracing::warn!(%table, %refusal, "the firewall's table is not as it was left: writing it anew");
-        let written = nft::commit(CHANGE, &ruleset::replace(&self.options, &self.elements)).await;
+        let written = self.rewrite(CHANGE).await;
         match (&written, change) {
-            (Ok(()), _) => self.stale = false,
+            (Ok(()), _) => {}
             (Err(_), Change::Admit(..)) => self.elements.revert(before),
             // Its container has ended whatever nft says: its address and its ports must not be refused to the next one.
             (Err(_), Change::Dismiss(_)) => self.stale = true,
@@ -106,13 +115,31 @@ impl Committer {
 
     async fn transact(&mut self, delta: &Delta) -> Result<(), FirewallError> {
         if self.stale {
-            nft::commit(CHANGE, &ruleset::replace(&self.options, &self.elements)).await?;
-            self.stale = false;
-            return Ok(());
+            return self.rewrite(CHANGE).await;
         }
         if delta.is_empty() {
             return Ok(());
         }
-        nft::commit(CHANGE, &ruleset::change(&self.options, delta)).await
+        nft::commit(CHANGE, &ruleset::change(&self.options, delta), &self.writers).await
     }
+
+    async fn rewrite(&mut self, step: &'static str) -> Result<(), FirewallError> {
+        nft::commit(step, &ruleset::replace(&self.options, &self.elements), &self.writers).await?;
+        self.stale = false;
+        Ok(())
+    }
+}
+
+/// Ends the flows that what went had let through, then answers. The next transaction need not wait for that.
+fn end_flows(delta: &Delta, replies: Vec<Reply>) {
+    let closed = delta.closed();
+    tokio::spawn(async move {
+        if !closed.is_empty() {
+            conntrack::forget(closed).await;
+        }
+        for reply in replies {
+            // A caller that went away does not mind.
+            let _ = reply.send(Ok(()));
+        }
+    });
 }

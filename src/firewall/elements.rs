@@ -8,10 +8,11 @@ use std::net::{IpAddr, Ipv4Addr};
 use nftables::expr::Expression;
 use nftables::schema::{Element, NfCmd, NfListObject, NfObject};
 
+use super::conntrack::{Closed, Row};
 use super::ruleset::{FAMILY, Names};
 use super::syntax::{Expr, address, concat, port, protocol};
 use super::{FirewallError, publishable};
-use crate::model::{Change, ContainerId, Endpoint, Protocol};
+use crate::model::{Change, ContainerId, Endpoint, PortRange, Protocol};
 
 /// A key that at most one endpoint can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -153,6 +154,23 @@ impl Delta {
 
     pub(super) fn is_empty(&self) -> bool {
         self.gone.is_empty() && self.come.is_empty()
+    }
+
+    /// The flows that must end once this delta is in force.
+    pub(super) fn closed(&self) -> Vec<Closed> {
+        let row = |(slot, (to, to_first)): (&Slot, &Target)| match *slot {
+            Slot::Member(_) => None,
+            Slot::Host(host, protocol, port) => {
+                let ports = PortRange { protocol, first: port, last: port };
+                Some(Row { host, ports, to: *to, to_first: *to_first })
+            }
+        };
+        let gone = self.gone.iter().map(|(slot, target)| match slot {
+            Slot::Member(address) => Some(Closed::Endpoint(*address)),
+            Slot::Host(..) => row((slot, target)).map(Closed::Unpublished),
+        });
+        let came = self.come.iter().filter_map(row).filter(|row| Closed::by_coming(row.ports.protocol));
+        gone.flatten().chain(came.map(Closed::Published)).collect()
     }
 
     /// As commands: what goes first, so that a key can change its target within one transaction.

@@ -7,19 +7,24 @@
 //! - `ruleset`: options → table, sets, maps, chains and rules
 //! - `elements`: endpoints → elements; the difference between two states
 //! - `committer`: one transaction after another, shared by changes that come together
+//! - `conntrack`: the flows of what was closed
 //! - `nft`: the command that carries a transaction into the kernel
+//! - `writers`: which transactions are ours
 //! - `syntax`: nft's words for what the rules need
 
 mod committer;
+mod conntrack;
 mod elements;
 mod nft;
 mod ruleset;
 mod syntax;
+mod writers;
 
 use tokio::sync::{mpsc, oneshot};
 
 use crate::model::{Change, ContainerId, Intent, NetworkOptions, Published};
 use committer::{Command, Committer};
+use writers::Writers;
 
 pub use elements::Slot;
 pub use nft::command as nft_command;
@@ -86,14 +91,17 @@ pub fn publishable(published: &Published) -> Result<(), Unpublishable> {
 #[derive(Clone)]
 pub struct Firewall {
     commands: mpsc::UnboundedSender<Command>,
+    /// Tells our transactions from others'.
+    writers: Writers,
 }
 
 impl Firewall {
     /// Starts the committer; touches nothing yet. Changes need [`Firewall::reconcile`] before them.
     pub fn new(intent: &Intent) -> Self {
         let (commands, inbox) = mpsc::unbounded_channel();
-        tokio::spawn(Committer::new(intent.options.clone()).run(inbox));
-        Self { commands }
+        let writers = Writers::default();
+        tokio::spawn(Committer::new(intent.options.clone(), writers.clone()).run(inbox));
+        Self { commands, writers }
     }
 
     /// Makes the kernel hold the intent's ruleset: replaces the daemon's own tables in one transaction. Established
@@ -106,6 +114,11 @@ impl Firewall {
     /// share the next one; if that fails, each is tried alone, so that one bad change fails only its own caller.
     pub async fn apply(&self, change: Change) -> Result<(), FirewallError> {
         self.ask(|reply| Command::Apply(change, reply)).await
+    }
+
+    /// Writes the daemon's tables anew, as they were left, whatever has become of them.
+    pub async fn rewrite(&self) -> Result<(), FirewallError> {
+        self.ask(Command::Rewrite).await
     }
 
     async fn ask(
@@ -122,7 +135,12 @@ impl Firewall {
 /// away: tells whether kernel and nft can hold what the firewall will write.
 pub async fn rehearse() -> Result<(), FirewallError> {
     let options = NetworkOptions { bridge: "rehearsal".to_owned(), icc: false, ..NetworkOptions::usual() };
-    nft::commit("try the firewall's rules", &ruleset::replace(&options, &elements::Elements::default())).await
+    nft::commit(
+        "try the firewall's rules",
+        &ruleset::replace(&options, &elements::Elements::default()),
+        &Writers::default(),
+    )
+    .await
 }
 
 #[cfg(test)]

@@ -10,14 +10,19 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 use super::FirewallError;
+use super::writers::Writers;
 
 /// Where nft lives besides the places that `PATH` names: daemons are often started without the administrator's.
 const SBIN: &str = "/usr/local/sbin:/usr/sbin:/sbin";
 
 /// Applies the transaction, as a whole or not at all.
-pub(super) async fn commit(step: &'static str, transaction: &Nftables<'_>) -> Result<(), FirewallError> {
+pub(super) async fn commit(
+    step: &'static str,
+    transaction: &Nftables<'_>,
+    writers: &Writers,
+) -> Result<(), FirewallError> {
     let payload = serde_json::to_vec(transaction).map_err(|e| failed(step, e.into()))?;
-    let output = run(&payload).await.map_err(|e| failed(step, e))?;
+    let output = run(&payload, writers).await.map_err(|e| failed(step, e))?;
     if output.status.success() {
         return Ok(());
     }
@@ -28,15 +33,24 @@ fn failed(step: &'static str, source: std::io::Error) -> FirewallError {
     FirewallError::Run { step, source }
 }
 
-async fn run(payload: &[u8]) -> std::io::Result<std::process::Output> {
+async fn run(payload: &[u8], writers: &Writers) -> std::io::Result<std::process::Output> {
     let mut nft = command();
     nft.args(["-j", "-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut nft = Command::from(nft).spawn()?;
+    let pid = nft.id();
+    if let Some(pid) = pid {
+        writers.began(pid);
+    }
     if let Some(mut stdin) = nft.stdin.take() {
         // nft reads everything before it answers. If it ends early, its status and words tell more than EPIPE.
         let _ = stdin.write_all(payload).await;
     }
-    nft.wait_with_output().await
+    let output = nft.wait_with_output().await;
+    let wrote = output.as_ref().is_ok_and(|output| output.status.success());
+    if let Some(pid) = pid.filter(|_| !wrote) {
+        writers.failed(pid);
+    }
+    output
 }
 
 /// nft, wherever the administrator's programs are, speaking English.
