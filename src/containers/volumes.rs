@@ -6,8 +6,22 @@ use super::VolumePaths;
 use super::engine::{Engine, now};
 use super::error::EngineError;
 use super::record::Container;
-use crate::model::{ContainerSpec, MountKind};
+use super::runtimes::INTEGRATED;
+use crate::model::{ContainerSpec, Mount, MountKind};
 use crate::runner::launch::Seed;
+
+/// Files of `/proc` that may be covered: what programs read to learn how large the machine is (the list is runc's).
+const PROC_FILES: &[&str] = &[
+    "/proc/cpuinfo",
+    "/proc/diskstats",
+    "/proc/loadavg",
+    "/proc/meminfo",
+    "/proc/net/dev",
+    "/proc/slabinfo",
+    "/proc/stat",
+    "/proc/swaps",
+    "/proc/uptime",
+];
 
 /// A name for a volume that was given none.
 pub(super) fn anonymous_name() -> String {
@@ -30,9 +44,10 @@ impl Engine {
         Ok(())
     }
 
-    /// `--mount type=bind` needs its source to be there; `-v` makes it at the start.
+    /// `--mount type=bind` needs its source to be there; `-v` makes it at the start. Targets must leave the runtime its own.
     pub(super) fn check_mounts(&self, spec: &ContainerSpec) -> Result<(), EngineError> {
         for mount in &spec.mounts {
+            check_target(mount, spec.runtime == INTEGRATED)?;
             if let MountKind::Bind { source, create: false } = &mount.kind
                 && !source.exists()
             {
@@ -101,5 +116,59 @@ impl Engine {
             MountKind::Bind { .. } | MountKind::Tmpfs { .. } => None,
         });
         named.collect()
+    }
+}
+
+/// Whether a mount may stand where it is asked to.
+///
+/// libcontainer makes links and nodes in whatever is mounted at `/dev` (with `-v /dev:/dev` that would be the host's), and
+/// takes its own way through `/proc` while it does.
+fn check_target(mount: &Mount, integrated: bool) -> Result<(), EngineError> {
+    let target = mount.target.as_str();
+    let refuse = |why: String| Err(EngineError::invalid(format!("invalid mount target {target}: {why}")));
+    if target == "/" {
+        return refuse("it would hide the whole container".to_owned());
+    }
+    if target == "/dev" && integrated && !matches!(mount.kind, MountKind::Tmpfs { .. }) {
+        let advice = "--privileged shows every device of the host, --device shows one; or use --runtime runc";
+        return refuse(format!("the integrated runtime fills /dev itself: {advice}"));
+    }
+    if target == "/proc" && (integrated || matches!(mount.kind, MountKind::Tmpfs { .. })) {
+        return refuse("a container's /proc is its own; mount the host's somewhere else".to_owned());
+    }
+    if target.starts_with("/proc/") && !PROC_FILES.contains(&target) {
+        return refuse(format!("inside /proc only these can be covered: {}", PROC_FILES.join(", ")));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dev_and_proc_are_the_runtimes() {
+        let check = |target: &str, tmpfs: bool, integrated: bool| {
+            let bind = MountKind::Bind { source: "/x".into(), create: true };
+            let kind = if tmpfs { MountKind::Tmpfs { options: String::new() } } else { bind };
+            let mount = Mount { kind, target: target.to_owned(), read_only: false, propagation: None };
+            check_target(&mount, integrated).is_ok()
+        };
+        for (target, tmpfs, integrated, fine) in [
+            ("/data", false, true, true),
+            ("/dev/shm", true, true, true),
+            ("/dev", true, true, true),
+            ("/dev", false, true, false),
+            ("/dev", false, false, true),
+            ("/proc", false, true, false),
+            ("/proc", true, false, false),
+            ("/proc/cpuinfo", false, true, true),
+            ("/proc/sys", false, true, false),
+            ("/proc/1/fd", true, false, false),
+            ("/process", false, true, true),
+            ("/", false, true, false),
+        ] {
+            assert_eq!(check(target, tmpfs, integrated), fine, "{target} tmpfs={tmpfs} integrated={integrated}");
+        }
     }
 }
