@@ -11,6 +11,9 @@ fn exit_codes_and_streams() {
         exec(&["sh", "-c", "exit 6"]).ends_with(6);
         exec(&["no-such-program"]).ends_with(127);
         exec(&["/etc/passwd"]).ends_with(126);
+        let wrong = |options: &[&str]| host.cli(cli, &[&["exec"], options, &["box", "true"]].concat());
+        wrong(&["--user", "nosuch"]).ends_with(126);
+        wrong(&["--workdir", "/nosuch"]).ends_with(127);
         let both = exec(&["sh", "-c", "echo out; echo err >&2"]);
         assert_eq!((both.stdout.as_str(), both.stderr.as_str()), ("out\n", "err\n"), "{both}");
         host.cli_with_input(cli, &["exec", "-i", "box", "sh", "-c", "cat; echo after"], "words\n").says("words\nafter");

@@ -172,7 +172,8 @@ impl Engine {
         match self.exec_run(&container, &state, detach, size).await {
             Ok(attachment) => Ok(attachment),
             Err(error) => {
-                let code = i64::from(super::exit::start_failure_code(&error));
+                // Docker's: an exec that did not get as far as its program exits with 126 unless something was not found.
+                let code = if super::exit::start_failure_code(&error) == 127 { 127 } else { 126 };
                 self.inner.sessions.end(id, code);
                 Err(error)
             }

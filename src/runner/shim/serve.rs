@@ -333,7 +333,20 @@ impl Server {
 
 /// A refusal with the exit code that the docker CLI makes of its words.
 fn refusal(message: &str) -> Reply {
-    Reply::Failed { message: message.to_owned(), exit_code: exit_code(message) }
+    let message = plain(message);
+    Reply::Failed { exit_code: exit_code(&message), message }
+}
+
+/// libcontainer does not say where it could not go: for an exec it is the working directory, which nobody makes there.
+fn plain(message: &str) -> String {
+    let Some((_, errno)) = message.split_once("failed to chdir e=") else { return message.to_owned() };
+    let reason = match errno.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default() {
+        "ENOENT" => "no such file or directory",
+        "ENOTDIR" => "not a directory",
+        "EACCES" => "permission denied",
+        other => other,
+    };
+    format!("cannot change to the working directory: {reason}")
 }
 
 fn exit_code(message: &str) -> i32 {
@@ -358,5 +371,13 @@ mod tests {
         assert_eq!(exit_code("exec: \"/etc/passwd\": permission denied"), 126);
         assert_eq!(exit_code("exec: \"/etc\": is a directory"), 126);
         assert_eq!(exit_code("cannot mount the overlay"), 125);
+    }
+
+    #[test]
+    fn a_working_directory_that_is_not_there_is_called_so() {
+        let message = plain("failed to create container: failed to unix syscall: failed to chdir e=ENOENT");
+        assert_eq!(message, "cannot change to the working directory: no such file or directory");
+        assert_eq!(exit_code(&message), 127);
+        assert_eq!(plain("exec: \"nope\": executable file not found"), "exec: \"nope\": executable file not found");
     }
 }
