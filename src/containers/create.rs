@@ -58,13 +58,18 @@ impl Engine {
     /// Writes a new container's directory, volumes and row.
     fn keep_new(&self, container: &Container) -> Result<(), EngineError> {
         std::fs::create_dir_all(self.container_dir(&container.id))?;
-        self.make_volumes(container)?;
         self.store().insert_container(&row(container)?).map_err(|error| match error {
             StoreError::Taken(name) => {
                 EngineError::conflict(format!("Conflict. The container name \"/{name}\" is in use"))
             }
             other => other.into(),
-        })
+        })?;
+        // After the row: a daemon that dies in between leaves no volume that nobody knows of.
+        if let Err(error) = self.make_volumes(container) {
+            self.store().delete_container(container.id.as_str())?;
+            return Err(error);
+        }
+        Ok(())
     }
 
     fn claim_name(&self, wanted: Option<ContainerName>, id: &ContainerId) -> Result<ContainerName, EngineError> {

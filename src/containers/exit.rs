@@ -1,9 +1,11 @@
 //! The end of a container's process: noticed, cleaned up after, told; and what its restart policy makes of it.
 
 use std::os::fd::OwnedFd;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tracing::Instrument;
 
 use super::RemoveOptions;
@@ -34,7 +36,10 @@ impl Engine {
                 }
             };
             let _operation = cell.operation.lock().await;
-            engine.ended(&cell, exit).await;
+            let ending = AssertUnwindSafe(engine.ended(&cell, exit)).catch_unwind();
+            if ending.await.is_err() {
+                tracing::error!(container = %cell.id.short(), "the end of a container panicked: this is a bug in pontoon");
+            }
         });
     }
 

@@ -112,6 +112,7 @@ impl Engine {
             self.write_files(container, sandbox.endpoint.as_ref())?;
         }
         Self::make_bind_sources(&container.spec)?;
+        self.make_volumes(container)?;
         let shim = self.spawn_shim(cell, container, &sandbox).await?;
         undo.shim = Some(shim.clone());
         clock.mark("shim spawned");
