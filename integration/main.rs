@@ -9,6 +9,7 @@
 mod harness;
 
 mod archetypes;
+mod attacks;
 mod bridge_options;
 mod daemon;
 mod exec;

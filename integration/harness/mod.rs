@@ -17,6 +17,7 @@ mod host;
 pub mod image;
 mod lan;
 mod namespaces;
+pub mod packets;
 mod terminal;
 mod traces;
 mod wait;

@@ -91,18 +91,22 @@ impl Namespaces {
     }
 
     fn enter(&self, command: &mut Command, place: Place, seconds: Option<u32>, program: &str) {
-        let net = match place {
-            Place::Host => format!("/proc/{}/ns/net", self.init),
-            Place::Lan => self.inside(&format!("/proc/{}/ns/net", self.lan)).display().to_string(),
-        };
         command
-            .args([format!("--net={net}"), format!("--mount=/proc/{}/ns/mnt", self.init)])
+            .args([format!("--net={}", self.netns(place).display()), format!("--mount=/proc/{}/ns/mnt", self.init)])
             .arg(format!("--pid=/proc/{}/ns/pid", self.init))
             .env("HOME", "/run");
         if let Some(seconds) = seconds {
             command.args(["timeout", "--foreground", "--signal=KILL", &seconds.to_string()]);
         }
         command.args(["env", "--", program]);
+    }
+
+    /// The network namespace of `place`, as this machine sees it.
+    pub fn netns(&self, place: Place) -> PathBuf {
+        match place {
+            Place::Host => self.proc().join("ns/net"),
+            Place::Lan => self.inside(&format!("/proc/{}/ns/net", self.lan)),
+        }
     }
 
     /// A path of the host, as this machine sees it.

@@ -1,0 +1,11 @@
+//! Attacks on the network between containers, judged by what packets really do.
+//!
+//! The attacker is root in its container with `NET_ADMIN` and `NET_RAW`: it sends any frame, sets any address and route,
+//! makes any interface of its own. Namespaces of the host (`--network host`, `--pid host` of a privileged container) are
+//! not given to it: who has these is the host. Each attack is tried against the defence, where nothing of it may come
+//! through, and without, where it must: that is the control.
+
+mod honest;
+mod isolation;
+mod lan;
+mod loopback;

@@ -1,0 +1,32 @@
+//! A host without its defences: the control of an attack.
+
+use crate::harness::host::Host;
+
+/// Takes away what stands between containers: tables, isolation, fixed forwarding entries. What remains is a plain bridge.
+const WITHOUT_DEFENCES: &str = r#"
+set -e -o pipefail
+nft list tables | grep pontoon | while read -r word family name; do nft delete table "$family" "$name"; done
+for port in $(ip -json link show master pontoon0 | jq -r '.[].ifname'); do
+    bridge link set dev "$port" isolated off learning on flood on mcast_flood on bcast_flood on neigh_suppress off locked off
+    for mac in $(bridge -json fdb show brport "$port" | jq -r '.[] | select(.state == "static") | .mac'); do
+        bridge fdb del "$mac" dev "$port" master
+    done
+done
+"#;
+
+const FORGET_FLOWS: &str = "conntrack --flush 2>&1";
+
+impl Host {
+    /// Does something while the daemon is dead, its tables are gone and its bridge is like any other. Afterwards there is
+    /// a daemon again, and everything as it was.
+    pub fn without_defences<T>(&self, action: impl FnOnce() -> T) -> T {
+        self.kill_daemon();
+        self.sh(WITHOUT_DEFENCES).ok();
+        // What was refused before is tried anew, and what is let in now is no flow that stands later.
+        self.sh(FORGET_FLOWS).ok();
+        let result = action();
+        self.sh(FORGET_FLOWS).ok();
+        self.restart_daemon();
+        result
+    }
+}
