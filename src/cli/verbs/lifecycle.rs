@@ -2,17 +2,17 @@
 
 use bollard::query_parameters::{
     KillContainerOptionsBuilder, RemoveContainerOptionsBuilder, RenameContainerOptionsBuilder,
-    RestartContainerOptionsBuilder, StopContainerOptionsBuilder,
 };
+use hyper::Method;
 
 use super::each;
 use super::foreground::{exit_code, open_wait};
-use crate::cli::client::{Client, container};
+use crate::cli::client::{Client, Payload, container};
 use crate::cli::error::{CliError, Outcome};
 
-/// `stop`.
+/// How containers are ended, and which.
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Stop {
+struct Ending {
     /// Signal to send [default: the container's own, else SIGTERM]
     #[arg(short, long, value_name = "SIGNAL")]
     signal: Option<String>,
@@ -30,65 +30,45 @@ pub(in crate::cli) struct Stop {
     containers: Vec<String>,
 }
 
-impl Stop {
-    pub(in crate::cli) async fn run(self, client: &Client) -> Outcome {
-        let mut options = StopContainerOptionsBuilder::default();
-        if let Some(signal) = &self.signal {
-            options = options.signal(signal);
-        }
-        if let Some(seconds) = self.timeout {
-            options = options.t(seconds);
-        }
-        let options = options.build();
-        let act = |name: String| {
-            let options = options.clone();
-            async move {
-                client.docker().stop_container(&container(&name)?, Some(options)).await?;
-                Ok(name)
-            }
+impl Ending {
+    /// `verb` as in the API's path.
+    async fn run(self, client: &Client, verb: &str) -> Outcome {
+        let timeout = self.timeout.map(|seconds| seconds.to_string());
+        let query = [("signal", self.signal.as_deref()), ("t", timeout.as_deref())];
+        let query: Vec<(&str, &str)> = query.iter().filter_map(|(key, value)| Some((*key, (*value)?))).collect();
+        let query = query.as_slice();
+        let act = |name: String| async move {
+            let path = format!("/containers/{}/{verb}", container(&name)?);
+            client.open(Method::POST, &path, query, Payload::Empty).await?;
+            Ok(name)
         };
         each(&self.containers, act).await
+    }
+}
+
+/// `stop`.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Stop {
+    #[command(flatten)]
+    ending: Ending,
+}
+
+impl Stop {
+    pub(in crate::cli) async fn run(self, client: &Client) -> Outcome {
+        self.ending.run(client, "stop").await
     }
 }
 
 /// `restart`.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Restart {
-    /// Signal to send [default: the container's own, else SIGTERM]
-    #[arg(short, long, value_name = "SIGNAL")]
-    signal: Option<String>,
-    /// Seconds to wait before SIGKILL; negative waits for ever [default: the container's own, else 10]
-    #[arg(
-        short = 't',
-        long = "timeout",
-        visible_alias = "time",
-        value_name = "SECONDS",
-        allow_negative_numbers = true
-    )]
-    timeout: Option<i32>,
-    /// Names or ids
-    #[arg(required = true, value_name = "CONTAINER")]
-    containers: Vec<String>,
+    #[command(flatten)]
+    ending: Ending,
 }
 
 impl Restart {
     pub(in crate::cli) async fn run(self, client: &Client) -> Outcome {
-        let mut options = RestartContainerOptionsBuilder::default();
-        if let Some(signal) = &self.signal {
-            options = options.signal(signal);
-        }
-        if let Some(seconds) = self.timeout {
-            options = options.t(seconds);
-        }
-        let options = options.build();
-        let act = |name: String| {
-            let options = options.clone();
-            async move {
-                client.docker().restart_container(&container(&name)?, Some(options)).await?;
-                Ok(name)
-            }
-        };
-        each(&self.containers, act).await
+        self.ending.run(client, "restart").await
     }
 }
 
