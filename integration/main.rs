@@ -17,6 +17,7 @@ mod failures;
 mod images;
 mod lifecycle;
 mod limits_and_security;
+mod links;
 mod logs;
 mod ps_inspect;
 mod publish;

@@ -23,6 +23,7 @@ mod traces;
 mod wait;
 
 pub use command::Outcome;
+pub use container::Container;
 pub use daemon::{Cli, pontoon_binary};
 pub use host::Host;
 pub use wait::until;

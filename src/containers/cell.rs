@@ -70,6 +70,7 @@ pub(super) struct Cell {
     pub(super) milestones: watch::Sender<Milestones>,
     live: Mutex<Live>,
     pending: Mutex<Pending>,
+    hosts: Mutex<()>,
 }
 
 impl Cell {
@@ -81,6 +82,7 @@ impl Cell {
             snapshot: watch::Sender::new(Arc::new(container)),
             live: Mutex::default(),
             pending: Mutex::default(),
+            hosts: Mutex::default(),
         })
     }
 
@@ -100,6 +102,11 @@ impl Cell {
 
     pub(super) fn pending(&self) -> MutexGuard<'_, Pending> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Held by whoever changes the hosts file of a running container.
+    pub(super) fn hosts(&self) -> MutexGuard<'_, ()> {
+        self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// It was removed while somebody who had found it waited for his turn.

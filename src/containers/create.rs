@@ -16,6 +16,7 @@ impl Engine {
         let images = self.images().clone();
         let image_name = request.image.clone();
         let image = blocking(move || images.get(&image_name)).await?;
+        let asked_links = request.spec.links.clone();
         let mut spec = merge(request.spec, &image)?;
         if spec.runtime.is_empty() {
             spec.runtime.clone_from(&self.config().runtime);
@@ -24,6 +25,7 @@ impl Engine {
         self.check_mounts(&spec)?;
         let mut warnings = Vec::new();
         self.check_network(&mut spec, &mut warnings)?;
+        spec.network.links = self.resolve_links(&asked_links, &spec.network)?;
 
         let id = ContainerId::from_bytes(rand::random());
         let name = self.claim_name(request.name, &id)?;
@@ -108,10 +110,6 @@ impl Engine {
             }
             NetworkMode::Host | NetworkMode::Bridge | NetworkMode::None => {}
         }
-        if !spec.network.links.is_empty() {
-            // Better refused than half kept: a link is also a promise about the firewall.
-            return Err(EngineError::new(super::ErrorKind::Unsupported, "pontoon does not support --link yet"));
-        }
         Ok(())
     }
 }
@@ -145,7 +143,7 @@ impl Default for HealthlessState {
 
 /// Merges the image's defaults into what was asked for.
 fn merge(request: SpecRequest, image: &Image) -> Result<ContainerSpec, EngineError> {
-    let SpecRequest { mut spec, entrypoint, cmd, env, stop_signal, anonymous_volumes } = request;
+    let SpecRequest { mut spec, entrypoint, cmd, env, stop_signal, anonymous_volumes, links: _ } = request;
     let defaults = &image.config;
     let (entrypoint, args) = command(entrypoint, cmd, defaults);
     spec.process.entrypoint_len = entrypoint.len();

@@ -242,7 +242,7 @@ impl Engine {
             rootfs: dir.join("rootfs"),
             files: Vec::new(),
             volumes: self.volume_paths(container),
-            extra_env: Vec::new(),
+            extra_env: super::links::environment(container, &self.linked_now(container)),
             cgroup_parent: &self.config().cgroup_parent,
             passwd: read_in(roots, "etc/passwd"),
             group: read_in(roots, "etc/group"),

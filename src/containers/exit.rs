@@ -78,6 +78,7 @@ impl Engine {
         // The ports are free for others once the store says so.
         drop(live.ports);
         let ended = cell.publish(ended);
+        self.follow_links(&ended);
         tracing::info!(container = %ended.id.short(), name = %ended.name, code = exit.code, "ended");
         if exit.oom_killed {
             self.container_event(&ended, "oom", &[]);
@@ -128,6 +129,9 @@ impl Engine {
             // A start, a stop or a removal that came meanwhile has taken over.
             if cell.pending().restart != planned || cell.snapshot().state.status != Status::Restarting {
                 return;
+            }
+            if engine.awaits_target(&cell.snapshot()) {
+                return engine.restart_later(cell.clone(), pause);
             }
             let mut again = (*cell.snapshot()).clone();
             again.state.restart_count += 1;

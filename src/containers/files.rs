@@ -1,6 +1,9 @@
 //! The files that are bound over a container's own: hosts, hostname, resolv.conf.
 
-use std::net::IpAddr;
+use std::fs::File;
+use std::io::Read;
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::ContainerFiles;
@@ -12,6 +15,8 @@ use crate::model::{Endpoint, Names, NetworkMode};
 
 /// A hostname is at most 64 bytes (utsname).
 const HOSTNAME_MAX: usize = 64;
+/// Bytes of a hosts file that are read: lines of a thousand links, and of what users write.
+const LARGEST: u64 = 1 << 20;
 
 impl Engine {
     /// The container's hostname: its own, the host's (open), or nothing for a joined one, which shares its target's.
@@ -40,19 +45,35 @@ impl Engine {
     }
 
     /// Writes hosts, hostname and resolv.conf of a container that is about to start.
-    pub(super) fn write_files(&self, container: &Container, endpoint: Option<&Endpoint>) -> Result<(), EngineError> {
+    /// `links` are the lines of its links: addresses and names.
+    pub(super) fn write_files(
+        &self,
+        container: &Container,
+        endpoint: Option<&Endpoint>,
+        links: &[(Ipv4Addr, Vec<String>)],
+    ) -> Result<(), EngineError> {
         let files = self.files(&container.id);
         let hostname = Self::hostname(container).unwrap_or_default();
         write_text(&files.hostname, &format!("{hostname}\n"))?;
-        write_text(&files.hosts, &self.hosts_text(container, endpoint, &hostname)?)?;
+        self.write_hosts(container, endpoint, links)?;
         self.write_resolv_conf(container, &files)
+    }
+
+    /// Writes a container's hosts file anew.
+    pub(super) fn write_hosts(
+        &self,
+        container: &Container,
+        endpoint: Option<&Endpoint>,
+        links: &[(Ipv4Addr, Vec<String>)],
+    ) -> Result<(), EngineError> {
+        write_text(&self.files(&container.id).hosts, &self.hosts_text(container, endpoint, links)?)
     }
 
     fn hosts_text(
         &self,
         container: &Container,
         endpoint: Option<&Endpoint>,
-        hostname: &str,
+        links: &[(Ipv4Addr, Vec<String>)],
     ) -> Result<String, EngineError> {
         let network = &container.spec.network;
         let extra = self.extra_hosts(container)?;
@@ -63,8 +84,9 @@ impl Engine {
             }
             return Ok(text);
         }
-        let own = endpoint.map(|it| (it.address, hostname.to_owned(), network.domainname.clone()));
-        Ok(HostsFile { ipv6: crate::netns::kernel_has_ipv6(), extra, links: Vec::new(), own }.render())
+        let hostname = Self::hostname(container).unwrap_or_default();
+        let own = endpoint.map(|it| (it.address, hostname, network.domainname.clone()));
+        Ok(HostsFile { ipv6: crate::netns::kernel_has_ipv6(), extra, links: links.to_vec(), own }.render())
     }
 
     /// `--add-host`, with `host-gateway` as the bridge's address.
@@ -114,9 +136,32 @@ impl Engine {
 
 /// Writes in place: a file that is bound into a container must keep its inode.
 fn write_text(path: &Path, text: &str) -> Result<(), EngineError> {
-    std::fs::write(path, text).map_err(|source| {
-        EngineError::internal(std::io::Error::new(source.kind(), format!("cannot write {}: {source}", path.display())))
-    })
+    std::fs::write(path, text).map_err(|source| about("write", path, &source))
+}
+
+/// Reads a file that a container can write; `None` if it is larger than any such file that is meant.
+pub(super) fn read_bounded(path: &Path) -> Result<Option<Vec<u8>>, EngineError> {
+    let mut text = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut text));
+    read.map_err(|source| about("read", path, &source))?;
+    Ok((text.len() as u64 <= LARGEST).then_some(text))
+}
+
+/// Replaces a text of `old` bytes in place, for readers who may look at any moment: there is none in which the file is
+/// empty, or ends in a piece of the old text.
+pub(super) fn rewrite(path: &Path, text: &[u8], old: usize) -> Result<(), EngineError> {
+    let mut padded = text.to_vec();
+    padded.resize(old.max(text.len()), b'\n');
+    let write = || {
+        let file = File::options().write(true).open(path)?;
+        file.write_all_at(&padded, 0)?;
+        file.set_len(text.len() as u64)
+    };
+    write().map_err(|source| about("write", path, &source))
+}
+
+fn about(verb: &str, path: &Path, source: &std::io::Error) -> EngineError {
+    EngineError::internal(std::io::Error::new(source.kind(), format!("cannot {verb} {}: {source}", path.display())))
 }
 
 impl ContainerFiles {

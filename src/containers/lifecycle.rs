@@ -214,6 +214,8 @@ impl Engine {
         }
         self.registry().release(&before.name);
         let renamed = cell.publish(renamed);
+        self.follow_links(&renamed);
+        log_error("tell the network a container's new name", self.readmit(&renamed).await);
         self.container_event(&renamed, "rename", &[("oldName", format!("/{}", before.name))]);
         Ok(())
     }

@@ -14,6 +14,7 @@ mod exit;
 mod files;
 mod journal;
 mod lifecycle;
+mod links;
 pub mod logs;
 mod names;
 pub mod ports;
@@ -68,6 +69,8 @@ pub struct SpecRequest {
     pub stop_signal: Option<String>,
     /// Anonymous volumes asked for by path (`-v /data`).
     pub anonymous_volumes: Vec<String>,
+    /// `--link`: target, as the user named it, and alias.
+    pub links: Vec<(String, String)>,
 }
 
 /// What `create` made.

@@ -13,7 +13,7 @@ use super::error::EngineError;
 use super::exit::pidfd;
 use super::journal::log_error;
 use super::record::{Container, Status};
-use crate::model::{Intent, NetworkMode, NetworkOptions, RestartPolicy};
+use crate::model::{ContainerId, Intent, NetworkMode, NetworkOptions, RestartPolicy};
 use crate::netns::NetNs;
 use crate::runner::{Exit, Found, Shim};
 use crate::store::Store;
@@ -68,6 +68,8 @@ impl Engine {
             self.ended(&cell, exit).await;
         }
         self.finish_what_was_begun().await;
+        // The last daemon may have died between a change and the hosts files that follow it.
+        self.cells().iter().for_each(|cell| self.follow_targets(cell));
         Ok(())
     }
 
@@ -187,9 +189,10 @@ impl Engine {
         self.registry().by_id(&id).is_some_and(|cell| cell.snapshot().state.status.is_running())
     }
 
-    /// Containers that their policy wants up; who joins another's network comes after the other.
+    /// Containers that their policy wants up; who joins another's network, or is linked to it, comes after the other.
     fn start_by_policy(&self) {
         let mut wanted: BTreeMap<usize, Vec<Arc<Cell>>> = BTreeMap::new();
+        let mut known = BTreeMap::new();
         for cell in self.cells() {
             let container = cell.snapshot();
             let policy = match container.spec.restart {
@@ -202,12 +205,12 @@ impl Engine {
             if policy || container.state.status == Status::Restarting {
                 // No other restart comes in between.
                 cell.pending().restart += 1;
-                wanted.entry(self.joins(&container)).or_default().push(cell);
+                wanted.entry(self.depth(&container, &mut known)).or_default().push(cell);
             }
         }
         let engine = self.clone();
         tokio::spawn(async move {
-            for (_joins, cells) in wanted {
+            for (_depth, cells) in wanted {
                 let starts = cells.iter().map(|cell| engine.start(cell.id.as_str()));
                 for started in futures_util::future::join_all(starts).await {
                     log_error("start by policy", started);
@@ -216,15 +219,28 @@ impl Engine {
         });
     }
 
-    /// How many containers stand between this one and the one whose network it is in.
-    fn joins(&self, container: &Container) -> usize {
-        // Longer chains than there are containers would be circles.
-        let longest = self.cells().len();
-        let next = |container: &Arc<Container>| match &container.spec.network.mode {
+    /// How many starts must come before this one, one after the other. `known` are those found so far.
+    fn depth(&self, container: &Container, known: &mut BTreeMap<ContainerId, usize>) -> usize {
+        if let Some(depth) = known.get(&container.id) {
+            return *depth;
+        }
+        // A circle ends where it began.
+        known.insert(container.id.clone(), 0);
+        let depths = self.stands_on(container).into_iter().map(|other| 1 + self.depth(&other, known));
+        let depth = depths.max().unwrap_or(0);
+        known.insert(container.id.clone(), depth);
+        depth
+    }
+
+    /// The containers that must run for this one to start.
+    fn stands_on(&self, container: &Container) -> Vec<Arc<Container>> {
+        let joined = match &container.spec.network.mode {
             NetworkMode::Container(who) => self.get(who).ok(),
             NetworkMode::Bridge | NetworkMode::Host | NetworkMode::None => None,
         };
-        std::iter::successors(next(&Arc::new(container.clone())), next).take(longest).count()
+        let links = container.spec.network.links.iter();
+        let linked = links.filter_map(|link| Some(self.registry().by_id(&link.target)?.snapshot()));
+        linked.chain(joined).collect()
     }
 }
 

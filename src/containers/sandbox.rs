@@ -7,6 +7,7 @@ use super::create::row;
 use super::engine::{Engine, Network, blocking};
 use super::error::EngineError;
 use super::journal::log_error;
+use super::links::{self, Linked};
 use super::ports::{Reservation, ephemeral_range};
 use super::record::Container;
 use super::start::Undo;
@@ -25,6 +26,8 @@ pub(super) struct Sandbox {
     pub(super) own: Option<NetNs>,
     /// Its place on the bridge.
     pub(super) endpoint: Option<Endpoint>,
+    /// Its links; all of their targets run.
+    pub(super) linked: Vec<Linked>,
     /// hosts, hostname and resolv.conf: its own, or those of the container it joins.
     pub(super) files_of: ContainerId,
     /// Of its UTS namespace.
@@ -35,7 +38,14 @@ impl Engine {
     /// Namespace, lease and host ports, by archetype.
     pub(super) async fn sandbox(&self, container: &Container, undo: &mut Undo) -> Result<Sandbox, EngineError> {
         let hostname = Self::hostname(container);
-        let bare = Sandbox { netns: None, own: None, endpoint: None, files_of: container.id.clone(), hostname };
+        let bare = Sandbox {
+            netns: None,
+            own: None,
+            endpoint: None,
+            linked: Vec::new(),
+            files_of: container.id.clone(),
+            hostname,
+        };
         match &container.spec.network.mode {
             NetworkMode::Host => Ok(bare),
             NetworkMode::Container(who) => self.join(container, who, bare),
@@ -46,12 +56,14 @@ impl Engine {
             NetworkMode::Bridge => {
                 let network =
                     self.default_network().ok_or_else(|| EngineError::not_found("network bridge not found"))?;
+                let linked = self.linked(container)?;
                 let ports = self.reserve_ports(container, network)?;
                 let endpoint = self.lease(container, network, &ports)?;
                 undo.leased = true;
                 undo.ports = Some(ports);
                 let own = self.make_netns(&container.id, netns::BRIDGED, undo).await?;
-                Ok(Sandbox { netns: Some(own.path().to_owned()), own: Some(own), endpoint: Some(endpoint), ..bare })
+                let (netns, endpoint) = (Some(own.path().to_owned()), Some(endpoint));
+                Ok(Sandbox { netns, own: Some(own), endpoint, linked, ..bare })
             }
         }
     }
@@ -140,7 +152,7 @@ impl Engine {
             port: crate::bridge::port_name(&container.id, address),
             published: ports.published.clone(),
             exposed: PortRange::runs(&spec.expose),
-            links: Vec::new(),
+            links: links::intended(spec),
             names: self.names(container)?,
         };
         self.store().update_container(&row(container)?, Some(&endpoint))?;
@@ -166,6 +178,12 @@ impl Engine {
         attached?;
         admitted?;
         Ok(network.bridge.open_port(&endpoint.port).await?)
+    }
+
+    /// What is known of a container in the network has changed while it is there.
+    pub(super) async fn readmit(&self, container: &Container) -> Result<(), EngineError> {
+        let (Some(endpoint), Some(network)) = (&container.attached, self.default_network()) else { return Ok(()) };
+        Ok(network.firewall.apply(Change::Admit(container.id.clone(), Box::new(endpoint.clone()))).await?)
     }
 
     /// Reachability ends: the port goes down, and then the namespace; beside it the firewall's elements go. All they do is

@@ -17,6 +17,7 @@ use super::create::row;
 use super::engine::{Engine, now};
 use super::error::EngineError;
 use super::journal::{Timeline, log_error};
+use super::links::{self, Linked};
 use super::ports::Reservation;
 use super::record::{Container, Status};
 use super::rootfs::read_in;
@@ -109,7 +110,8 @@ impl Engine {
         let mut sandbox = self.sandbox(container, undo).await?;
         clock.mark("sandbox");
         if sandbox.files_of == container.id {
-            self.write_files(container, sandbox.endpoint.as_ref())?;
+            let links: Vec<_> = sandbox.linked.iter().map(Linked::hosts_line).collect();
+            self.write_files(container, sandbox.endpoint.as_ref(), &links)?;
         }
         Self::make_bind_sources(&container.spec)?;
         self.make_volumes(container)?;
@@ -159,6 +161,7 @@ impl Engine {
             live.since = Some(std::time::Instant::now());
         }
         let running = cell.publish(running);
+        self.follow_links(&running);
         self.container_event(&running, "start", &[]);
         self.watch(cell.clone(), shim);
         Ok(())
@@ -189,7 +192,7 @@ impl Engine {
             rootfs: dir.join("rootfs"),
             files: self.files(&sandbox.files_of).binds(),
             volumes: self.volume_paths(container),
-            extra_env: Vec::new(),
+            extra_env: links::environment(container, &sandbox.linked),
             cgroup_parent: &self.config().cgroup_parent,
             passwd: read_in(&roots, "etc/passwd"),
             group: read_in(&roots, "etc/group"),

@@ -6,5 +6,5 @@
 mod hosts;
 mod resolv;
 
-pub use hosts::HostsFile;
+pub use hosts::{HostsFile, relink};
 pub use resolv::{ResolvOptions, host_resolv_conf, resolv_conf};

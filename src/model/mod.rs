@@ -15,7 +15,7 @@ pub use name::{ContainerName, Hostname, NameError};
 pub use net::{HostBinding, MacAddr, NetworkMode, Port, PortError, PortRange, Protocol, Published};
 pub use size::{SizeError, parse_size};
 pub use spec::{
-    ContainerSpec, EnvVar, Mount, MountKind, NetworkSpec, ProcessSpec, Resources, RestartPolicy, SeccompProfile,
-    Security,
+    ContainerSpec, EnvVar, LinkSpec, Mount, MountKind, NetworkSpec, ProcessSpec, Resources, RestartPolicy,
+    SeccompProfile, Security,
 };
 pub use ulimit::{UlimitError, parse_ulimit};

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::net::{HostBinding, MacAddr, NetworkMode, Port};
+use super::{ContainerId, ContainerName};
 
 /// A container, as asked for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -102,8 +103,19 @@ pub struct NetworkSpec {
     pub dns_options: Vec<String>,
     /// `--add-host`, name and address; the address may be the word `host-gateway`.
     pub extra_hosts: Vec<(String, String)>,
-    /// `--link`, target as the user named it and alias.
-    pub links: Vec<(String, String)>,
+    /// `--link`, resolved. No two aliases are the same, letter case aside.
+    pub links: Vec<LinkSpec>,
+}
+
+/// A link as a container holds it, whether it runs or not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkSpec {
+    /// The other container.
+    pub target: ContainerId,
+    /// What the container calls it: a [`super::Hostname`], or an id as the user gave it.
+    pub alias: String,
+    /// What the target was called when it was linked, to speak of it when it is gone.
+    pub name: ContainerName,
 }
 
 /// Cgroup limits; `None` is no limit.

@@ -27,7 +27,7 @@ pub(in crate::api) async fn inspect(api: &Api, name: &str, query: &Query) -> Res
     let mut value = serde_json::to_value(&response).map_err(|error| ApiError::internal(error.to_string()))?;
     let daemon = api.engine.info().id;
     value["NetworkSettings"] = network_settings(&container, api.engine.network(), &daemon)?;
-    value["HostConfig"] = host_config(&container);
+    value["HostConfig"] = host_config(&container, &api.engine.shown_links(&container));
     // Removed from the newest specification, and still what scripts read.
     if let Some(mac) = container.spec.network.mac {
         value["Config"]["MacAddress"] = mac.to_string().into();
@@ -125,7 +125,8 @@ fn volumes(request: &Value) -> Vec<String> {
 }
 
 /// `HostConfig` as it was sent, with what docker fills in.
-fn host_config(container: &Container) -> Value {
+/// `links` are `/target:/source/alias`.
+fn host_config(container: &Container, links: &[String]) -> Value {
     let mut config: Map<String, Value> = container.request["HostConfig"].as_object().cloned().unwrap_or_default();
     let mode = container.spec.network.mode.to_string();
     let shm = container.spec.resources.shm_size.unwrap_or(64 << 20);
@@ -133,7 +134,7 @@ fn host_config(container: &Container) -> Value {
         ("NetworkMode", json!(mode)),
         ("LogConfig", json!({ "Type": container.spec.log.driver, "Config": log_options(container) })),
         ("ShmSize", json!(shm)),
-        ("Links", links(container)),
+        ("Links", if links.is_empty() { Value::Null } else { json!(links) }),
     ] {
         config.insert(key.to_owned(), value);
     }
@@ -173,17 +174,6 @@ fn log_options(container: &Container) -> Value {
         options.insert("max-file".into(), log.max_file.to_string().into());
     }
     options.into()
-}
-
-/// `/target:/source/alias`.
-fn links(container: &Container) -> Value {
-    let links = &container.spec.network.links;
-    if links.is_empty() {
-        return Value::Null;
-    }
-    let shown =
-        links.iter().map(|(target, alias)| format!("/{}:/{}/{alias}", target.trim_start_matches('/'), container.name));
-    shown.collect::<Vec<_>>().into()
 }
 
 /// `NetworkSettings` with the fields of the default bridge that API 1.50 still has on top.
@@ -265,10 +255,10 @@ mod tests {
     fn host_config_is_what_was_sent_and_dockers_defaults() {
         let mut container = running();
         container.request["HostConfig"] = json!({ "Memory": 7, "NetworkMode": "default", "Unknown": 1 });
-        container.spec.network.links = vec![("db".into(), "store".into())];
-        let config = host_config(&container);
+        let config = host_config(&container, &["/db:/web/store".into()]);
         assert_eq!((&config["Memory"], &config["NetworkMode"]), (&json!(7), &json!("bridge")));
         assert_eq!(config["Links"], json!(["/db:/web/store"]));
+        assert_eq!(host_config(&container, &[])["Links"], Value::Null);
         assert_eq!(config["LogConfig"], json!({ "Type": "json-file", "Config": {} }));
         assert_eq!(config["ShmSize"], 67_108_864);
     }

@@ -76,13 +76,14 @@ pub(in crate::api) async fn rename(api: &Api, name: String, query: &Query) -> Re
     Ok(body::empty(StatusCode::NO_CONTENT))
 }
 
-/// `DELETE /containers/{name}`.
+/// `DELETE /containers/{name}`; with `link`, the name is a link's: `source/alias`.
 pub(in crate::api) async fn remove(api: &Api, name: String, query: &Query) -> Result<Response, ApiError> {
+    let engine = api.engine.clone();
     if query.flag("link") {
-        return Err(ApiError::not_served(format!("pontoon does not remove the link {name:?}: remove its container")));
+        to_the_end(api, async move { engine.unlink(&name).await }).await??;
+        return Ok(body::empty(StatusCode::NO_CONTENT));
     }
     let options = RemoveOptions { force: query.flag("force"), volumes: query.flag("v") };
-    let engine = api.engine.clone();
     to_the_end(api, async move { engine.remove(&name, options).await }).await??;
     Ok(body::empty(StatusCode::NO_CONTENT))
 }

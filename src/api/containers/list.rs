@@ -31,9 +31,12 @@ pub(in crate::api) async fn list(api: &Api, query: &Query) -> Result<Response, A
         .filter(|container| selection.admits(container))
         .take(limit.unwrap_or(usize::MAX));
     let now = jiff::Timestamp::now().as_second();
+    let mut links = api.engine.names_by_links();
     let mut summaries = Vec::new();
     for container in chosen {
         let mut summary = summary(api, container, images.get(&container.image), now);
+        // Docker calls a container by its links' names too; clients show them where nothing is cut off.
+        summary.names.get_or_insert_default().extend(links.remove(&container.id).unwrap_or_default());
         if query.flag("size") {
             let (own, all) = api.engine.size(container).await?;
             summary.size_rw = i64::try_from(own).ok();

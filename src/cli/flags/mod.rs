@@ -104,7 +104,7 @@ pub(super) struct ContainerFlags {
     /// Expose a port or a range of ports, for --publish-all
     #[arg(long, value_name = "PORT", help_heading = "Network")]
     expose: Vec<String>,
-    /// Not yet: let it reach another container's exposed ports, NAME[:ALIAS]
+    /// Let it reach another container's exposed ports, and by name: NAME[:ALIAS]; may be repeated
     #[arg(long, value_name = "CONTAINER", help_heading = "Network")]
     link: Vec<String>,
     /// Host name [default: the container's short id]

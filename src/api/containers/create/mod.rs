@@ -101,7 +101,7 @@ fn parse(name: Option<&str>, mut body: Value, daemon: &Daemon<'_>) -> Result<Act
 
     let mut warnings = Vec::new();
     let process = config::process(&config, &host)?;
-    let network = network::network(&config, &host, networks, mac)?;
+    let network::Network { spec: network, links } = network::network(&config, &host, networks, mac)?;
     let mounts = mounts::mounts(&config, &host)?;
     let spec = ContainerSpec {
         runtime: host.runtime.clone().unwrap_or_default(),
@@ -127,6 +127,7 @@ fn parse(name: Option<&str>, mut body: Value, daemon: &Daemon<'_>) -> Result<Act
             env: environment(config.env.as_deref().unwrap_or_default())?,
             stop_signal: config::stop_signal(config.stop_signal.as_deref())?,
             anonymous_volumes: mounts.anonymous,
+            links,
         },
         request,
     };

@@ -7,10 +7,18 @@ use bollard_stubs::models::{ContainerCreateBody, EndpointSettings, HostConfig, N
 
 use crate::api::error::ApiError;
 use crate::model::net::parse_port_number;
-use crate::model::{HostBinding, Hostname, MacAddr, NetworkMode, NetworkSpec, Port, Protocol};
+use crate::model::{ContainerId, HostBinding, Hostname, MacAddr, NetworkMode, NetworkSpec, Port, Protocol};
 
 fn bad(message: impl Into<String>) -> ApiError {
     ApiError::bad_request(message)
+}
+
+/// What a request says of the network.
+pub(super) struct Network {
+    /// Without its links: their targets are for the engine to find.
+    pub(super) spec: NetworkSpec,
+    /// `--link`: target, as the user named it, and alias.
+    pub(super) links: Vec<(String, String)>,
 }
 
 /// Reads everything about the network; `mac` is the top-level MacAddress of older clients.
@@ -19,7 +27,7 @@ pub(super) fn network(
     host: &HostConfig,
     networks: Option<NetworkingConfig>,
     mac: Option<String>,
-) -> Result<NetworkSpec, ApiError> {
+) -> Result<Network, ApiError> {
     // Not a 404: clients take that for a missing image and pull.
     let mode = host.network_mode.as_deref().unwrap_or_default();
     let mode: NetworkMode = mode.parse().map_err(|error| bad(format!("{error}")))?;
@@ -51,22 +59,23 @@ pub(super) fn network(
             .map(|text| word("dns option", text))
             .collect::<Result<_, _>>()?,
         extra_hosts: host.extra_hosts.iter().flatten().map(|text| extra_host(text)).collect::<Result<_, _>>()?,
-        links: host.links.iter().flatten().map(|text| link(text)).collect::<Result<_, _>>()?,
+        links: Vec::new(),
     };
-    check_conflicts(&spec, !exposed.is_empty())?;
-    Ok(spec)
+    let links: Vec<_> = host.links.iter().flatten().map(|text| link(text)).collect::<Result<_, _>>()?;
+    check_conflicts(&spec, !exposed.is_empty(), !links.is_empty())?;
+    Ok(Network { spec, links })
 }
 
 /// Docker's table of what excludes what.
-fn check_conflicts(spec: &NetworkSpec, exposes: bool) -> Result<(), ApiError> {
+fn check_conflicts(spec: &NetworkSpec, exposes: bool, links: bool) -> Result<(), ApiError> {
     let joined = matches!(spec.mode, NetworkMode::Container(_));
     let open = spec.mode == NetworkMode::Host;
     let publishes = !spec.publish.is_empty() || spec.publish_all;
     let undefined = "This would result in undefined behavior";
     for (conflict, message) in [
         (joined && spec.hostname.is_some(), "hostname and the network mode".to_owned()),
-        (joined && !spec.links.is_empty(), format!("container type network can't be used with links. {undefined}")),
-        (open && !spec.links.is_empty(), format!("host type networking can't be used with links. {undefined}")),
+        (joined && links, format!("container type network can't be used with links. {undefined}")),
+        (open && links, format!("host type networking can't be used with links. {undefined}")),
         (joined && !spec.dns.is_empty(), "dns and the network mode".into()),
         (joined && !spec.extra_hosts.is_empty(), "custom host-to-IP mapping and the network mode".into()),
         ((joined || open) && spec.mac.is_some(), "mac-address and the network mode".into()),
@@ -77,7 +86,7 @@ fn check_conflicts(spec: &NetworkSpec, exposes: bool) -> Result<(), ApiError> {
             return Err(bad(format!("conflicting options: {message}")));
         }
     }
-    if !spec.links.is_empty() && spec.mode == NetworkMode::None {
+    if links && spec.mode == NetworkMode::None {
         return Err(bad("conflicting options: links need the default network, not none"));
     }
     Ok(())
@@ -229,14 +238,23 @@ fn extra_host(text: &str) -> Result<(String, String), ApiError> {
     Ok((name, parsed.to_string()))
 }
 
-/// `target[:alias]`.
+/// `target[:alias]`; `/target:/source/alias`, as inspect shows links, since some clients send that back.
 fn link(text: &str) -> Result<(String, String), ApiError> {
-    let invalid = || bad(format!("bad format for links: {text}"));
+    if text.is_empty() {
+        return Err(bad("empty string specified for links"));
+    }
+    let invalid = |why: String| bad(format!("bad format for links: {}: {why}", text.escape_debug()));
     let (target, alias) = text.split_once(':').unwrap_or((text, text));
-    // Inspect shows links as `/target:/source/alias`, and some clients send that back.
-    let target = target.trim_start_matches('/');
-    let alias = alias.rsplit('/').next().unwrap_or_default();
-    let target = word("link", target).map_err(|_| invalid())?;
-    let alias = hostname(alias).map_err(|_| invalid())?;
-    Ok((target, alias))
+    let (target, alias) = match target.strip_prefix('/') {
+        Some(target) => (target, alias.rsplit('/').next().unwrap_or_default()),
+        None => (target, alias),
+    };
+    let target = word("link", target).map_err(|_| invalid("a container's name or id comes first".to_owned()))?;
+    // A whole id is too long for a host name, and what `--link $(docker run -d …)` says.
+    if alias.parse::<ContainerId>().is_err() {
+        hostname(alias).map_err(|_| {
+            invalid(format!("the alias {alias:?} is no host name: use letters, digits, '-', '_' and '.'"))
+        })?;
+    }
+    Ok((target, alias.to_owned()))
 }

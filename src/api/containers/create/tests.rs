@@ -38,11 +38,11 @@ fn spec(config: Value, host: Value) -> ContainerSpec {
 #[test]
 fn the_docker_clis_defaults_ask_for_nothing() {
     let action = parsed(body(json!({}), json!({}))).expect("valid");
-    let SpecRequest { spec, entrypoint, cmd, env, stop_signal, anonymous_volumes } = action.create.spec;
+    let SpecRequest { spec, entrypoint, cmd, env, stop_signal, anonymous_volumes, links } = action.create.spec;
     assert_eq!(action.create.name.map(|name| name.to_string()).as_deref(), Some("web"));
     assert_eq!((action.create.image.as_str(), action.warnings.len(), action.console), ("busybox", 0, None));
     assert_eq!((entrypoint, cmd.len(), env.len(), stop_signal, anonymous_volumes.len()), (None, 0, 0, None, 0));
-    assert_eq!(spec.network, crate::model::NetworkSpec::default());
+    assert_eq!((spec.network, links.len()), (crate::model::NetworkSpec::default(), 0));
     assert_eq!(spec.resources, crate::model::Resources::default());
     assert_eq!(spec.security, crate::model::Security::default());
     assert!(spec.mounts.is_empty() && spec.sysctls.is_empty() && !spec.auto_remove);
@@ -83,7 +83,8 @@ fn the_network() {
         "PublishAllPorts": true, "Dns": ["9.9.9.9"], "DnsSearch": ["."], "DnsOptions": ["ndots:1"],
         "ExtraHosts": ["gw:host-gateway", "six:::1", "x=10.0.0.1"], "Links": ["db", "/cache:/web/store"]
     });
-    let network = spec(config, host).network;
+    let request = parsed(body(config, host)).expect("valid").create.spec;
+    let network = request.spec.network;
     assert_eq!((network.hostname.as_deref(), network.domainname.as_deref()), (Some("h"), Some("d.example")));
     let binding = |port: &str, ip: Option<&str>, host_ports| HostBinding {
         container: port.parse().expect("port"),
@@ -101,7 +102,7 @@ fn the_network() {
     let pairs =
         |list: &[(&str, &str)]| list.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect::<Vec<_>>();
     assert_eq!(network.extra_hosts, pairs(&[("gw", "host-gateway"), ("six", "::1"), ("x", "10.0.0.1")]));
-    assert_eq!(network.links, pairs(&[("db", "db"), ("cache", "store")]));
+    assert_eq!(request.links, pairs(&[("db", "db"), ("cache", "store")]));
     assert!(network.publish_all);
 }
 

@@ -1,0 +1,335 @@
+//! Links: what the source of one is given, how it follows its target, and how it ends.
+
+use std::os::unix::fs::MetadataExt;
+
+use crate::harness::{Cli, Container, Host, image, until};
+
+/// An image with an environment and a port of its own, as servers' images have them.
+#[track_caller]
+fn import_server(host: &Host) {
+    let tar = image::busybox().to_string_lossy();
+    let changes = ["ENV VERSION=1.0", "ENV HOME=/root PATH=/bin", "EXPOSE 80"];
+    let flags = changes.iter().flat_map(|change| ["--change", change]);
+    let words: Vec<&str> = ["import"].into_iter().chain(flags).chain([&*tar, "server"]).collect();
+    host.docker(&words).ok();
+}
+
+/// Lines of an environment that begin with `prefix`, in order.
+fn vars<'t>(env: &'t str, prefix: &str) -> Vec<&'t str> {
+    env.lines().filter(|line| line.starts_with(prefix)).collect()
+}
+
+#[test]
+fn the_environment_word_by_word() {
+    let host = Host::new();
+    import_server(&host);
+    let flags = ["--expose", "6379-6381", "--expose", "53/udp", "--env", "PASSWORD=s3cret word"];
+    let target = host.run("server").name("db").flags(&flags).serving().start();
+    let at = target.address();
+    let port = |number: u16, protocol: &str| {
+        let key = format!("MY_STORE_PORT_{number}_{}", protocol.to_uppercase());
+        [
+            format!("{key}={protocol}://{at}:{number}"),
+            format!("{key}_ADDR={at}"),
+            format!("{key}_PORT={number}"),
+            format!("{key}_PROTO={protocol}"),
+        ]
+    };
+    for cli in Cli::BOTH {
+        let mut expected = vec![format!("MY_STORE_PORT=tcp://{at}:80")];
+        for number in [80, 6379, 6380, 6381] {
+            expected.extend(port(number, "tcp"));
+        }
+        expected.push(format!("MY_STORE_PORT_6379_TCP_START=tcp://{at}:6379"));
+        expected.push("MY_STORE_PORT_6379_TCP_PORT_START=6379".into());
+        expected.push(format!("MY_STORE_PORT_6379_TCP_END=tcp://{at}:6381"));
+        expected.push("MY_STORE_PORT_6379_TCP_PORT_END=6381".into());
+        expected.extend(port(53, "udp"));
+        expected.push("MY_STORE_NAME=/web/my-store".into());
+        expected.push("MY_STORE_ENV_VERSION=1.0".into());
+        expected.push("MY_STORE_ENV_PASSWORD=s3cret word".into());
+
+        let source = host.run("busybox").by(cli).name("web").flags(&["--link", "db:my-store"]);
+        let container = source.clone().cmd(&["sleep", "1000"]).start();
+        let init = host.sh(&format!("tr '\\0' '\\n' </proc/{}/environ", container.pid())).ok();
+        assert_eq!(vars(&init, "MY_STORE_"), expected, "{cli:?}");
+        let exec = container.exec(&["env"]).ok();
+        assert_eq!(vars(&exec, "MY_STORE_"), expected, "exec sees what the container sees");
+        container.verb(&["rm", "--force"]).ok();
+
+        // What the user says himself, wins, in the place where it stood.
+        let env = source.flags(&["--env", "MY_STORE_NAME=mine"]).cmd(&["env"]).once().ok();
+        let name = expected.iter_mut().find(|var| var.starts_with("MY_STORE_NAME=")).unwrap();
+        *name = "MY_STORE_NAME=mine".into();
+        assert_eq!(vars(&env, "MY_STORE_"), expected);
+    }
+}
+
+#[test]
+fn targets_by_name_and_id_and_several_aliases() {
+    let host = Host::new();
+    let db = host.run("busybox").name("db").hostname("dbhost").serving().start();
+    let cache = host.run("busybox").name("cache").serving().start();
+    let (at, short) = (db.address(), &db.id[..12]);
+    for cli in Cli::BOTH {
+        let line = |flag: &str| {
+            let hosts = host.run("busybox").by(cli).name("web").flags(&["--link", flag]).cmd(&["cat", "/etc/hosts"]);
+            let hosts = hosts.once().ok();
+            hosts.lines().find(|line| line.starts_with(&format!("{at}\t"))).unwrap_or_default().to_owned()
+        };
+        assert_eq!(line("db"), format!("{at}\tdb dbhost"));
+        assert_eq!(line("/db"), format!("{at}\tdb dbhost"));
+        assert_eq!(line("db:store"), format!("{at}\tstore dbhost db"));
+        assert_eq!(line(short), format!("{at}\t{short} dbhost db"));
+        assert_eq!(line(&format!("{}:store", &db.id[..7])), format!("{at}\tstore dbhost db"));
+        // As in `--link $(docker run -d …)`.
+        assert_eq!(line(&db.id), format!("{at}\t{} dbhost db", db.id));
+    }
+    let links = ["--link", "db:one", "--link", "cache", "--link", "db:two", "--link", "db:one"];
+    let web = host.run("busybox").name("web").hostname("me").flags(&links).cmd(&["sleep", "1000"]).start();
+    let hosts = web.exec(&["cat", "/etc/hosts"]).ok();
+    let expected = [
+        format!("{at}\tone dbhost db"),
+        format!("{}\tcache {}", cache.address(), &cache.id[..12]),
+        format!("{at}\ttwo dbhost db"),
+        format!("{}\tme", web.address()),
+    ];
+    assert!(hosts.ends_with(&expected.join("\n")), "{hosts}");
+    for name in ["one", "two", "cache"] {
+        let page = format!("wget -q -O - http://{name}/");
+        until("the link's name leads there", || web.sh(&page).stdout == "hello\n");
+    }
+    assert_eq!(web.inspect("{{json .HostConfig.Links}}"), r#"["/db:/web/one","/cache:/web/cache","/db:/web/two"]"#);
+    for cli in Cli::BOTH {
+        let names = |flags: &[&str]| host.cli(cli, &[&["ps", "--format", "{{.Names}}"], flags].concat()).ok();
+        assert_eq!(names(&[]), "web\ncache\ndb");
+        assert_eq!(names(&["--no-trunc"]), "web\ncache,web/cache\ndb,web/one,web/two");
+    }
+}
+
+#[test]
+fn a_target_that_comes_back_elsewhere_is_followed() {
+    let host = Host::new();
+    let db = host.run("busybox").name("db").hostname("h").serving().start();
+    let web = host.run("busybox").name("web").flags(&["--link", "db:store"]).cmd(&["sleep", "1000"]).start();
+    let joined = host.run("busybox").net("container:web").cmd(&["sleep", "1000"]).start();
+    let file = host.path(&web.inspect("{{.HostsPath}}"));
+    let inode = file.metadata().unwrap().ino();
+    // The user's own line stays where he wrote it.
+    web.sh("sed 's/^ff02::2/10.1.1.1\\tmine\\n&/' /etc/hosts >/tmp/hosts && cat /tmp/hosts >/etc/hosts").ok();
+    web.sh("echo '10.1.1.2 also' >>/etc/hosts").ok();
+    let before = web.exec(&["cat", "/etc/hosts"]).ok();
+    let old = db.address();
+    assert!(before.contains(&format!("\n{old}\tstore h db\n")), "{before}");
+
+    db.verb(&["stop", "--time", "0"]).ok();
+    let gone = web.exec(&["cat", "/etc/hosts"]).ok();
+    assert_eq!(
+        gone,
+        before.replace(&format!("{old}\tstore h db\n"), ""),
+        "no name leads to what somebody else may get"
+    );
+
+    // Somebody else has its address now, and whoever comes next gets another.
+    host.kill_daemon();
+    let store = rusqlite::Connection::open(host.dir().join("pontoon/pontoon.db")).unwrap();
+    store.execute("DELETE FROM meta WHERE key = 'last lease'", []).unwrap();
+    drop(store);
+    host.restart_daemon();
+    let other = host.run("busybox").cmd(&["sleep", "1000"]).start();
+    assert_eq!(other.address(), old);
+    db.verb(&["start"]).ok();
+    let new = db.address();
+    assert_ne!(new, old);
+    let after = web.exec(&["cat", "/etc/hosts"]).ok();
+    assert_eq!(after, before.replace(&old, &new));
+    assert_eq!(joined.exec(&["cat", "/etc/hosts"]).ok(), after);
+    assert_eq!(file.metadata().unwrap().ino(), inode);
+    until("the name leads to the new address", || web.sh("wget -q -O - http://store/").stdout == "hello\n");
+
+    // A restart is a stop and a start.
+    db.verb(&["restart", "--time", "0"]).ok();
+    assert_eq!(web.exec(&["cat", "/etc/hosts"]).ok(), before.replace(&old, &db.address()));
+}
+
+#[test]
+fn a_link_is_taken_away() {
+    let host = Host::new();
+    let db = host.run("busybox").name("db").hostname("h").flags(&["--expose", "80"]).serving().start();
+    for cli in Cli::BOTH {
+        let links = ["--link", "db:one", "--link", "db:two"];
+        let web = host.run("busybox").name("web").flags(&links).cmd(&["sleep", "1000"]).start();
+        let at = db.address();
+        let rm = |words: &[&str]| host.cli(cli, &[&["rm", "--link"], words].concat());
+
+        rm(&["/web/none"]).complains("No such container: ").ends_with(1);
+        rm(&["nobody/one"]).complains("No such container: ").ends_with(1);
+        rm(&["web"]).complains("Conflict, cannot remove the default link name of the container").ends_with(1);
+        rm(&["nobody"]).complains("No such container: nobody").ends_with(1);
+        assert_eq!(web.inspect("{{len .HostConfig.Links}}"), "2");
+
+        rm(&["/web/one"]).ok();
+        let hosts = web.exec(&["cat", "/etc/hosts"]).ok();
+        assert!(!hosts.contains("one") && hosts.contains(&format!("{at}\ttwo h db\n")), "{hosts}");
+        assert_eq!(web.inspect("{{json .HostConfig.Links}}"), r#"["/db:/web/two"]"#);
+        rm(&["/web/one"]).complains("No such container: ").ends_with(1);
+
+        web.verb(&["restart", "--time", "0"]).ok();
+        let env = web.exec(&["env"]).ok();
+        assert_eq!((vars(&env, "ONE_").len(), vars(&env, "TWO_PORT_80_TCP_ADDR").len()), (0, 1), "{env}");
+
+        // Of a container that does not run, too.
+        web.verb(&["stop", "--time", "0"]).ok();
+        rm(&["web/two"]).ok();
+        assert_eq!(web.inspect("{{json .HostConfig.Links}}"), "null");
+        web.verb(&["rm"]).ok();
+        assert_eq!(host.docker(&["ps", "--no-trunc", "--format", "{{.Names}}"]).ok(), "db");
+    }
+}
+
+#[test]
+fn what_cannot_be_linked() {
+    let host = Host::new();
+    host.run("busybox").name("db").serving().start();
+    host.run("busybox").name("host").net("host").cmd(&["sleep", "1000"]).start();
+    host.run("busybox").name("none").net("none").cmd(&["sleep", "1000"]).start();
+    host.run("busybox").name("onhost").net("container:host").cmd(&["sleep", "1000"]).start();
+    host.run("busybox").name("indb").net("container:db").cmd(&["sleep", "1000"]).start();
+    let before = host.traces();
+    let undefined = "networking can't be used with links. This would result in undefined behavior";
+    for cli in Cli::BOTH {
+        let refused = |flags: &[&str], why: &str| {
+            let outcome = host.run("busybox").by(cli).name("web").flags(flags).cmd(&["true"]).attempt();
+            outcome.complains(why).ends_with(125);
+            assert!(!outcome.stderr.contains("Unable to find image"), "the client pulls: {outcome}");
+            host.docker(&["ps", "-aq", "--filter", "name=web"]).says("");
+        };
+        refused(&["--link", "nobody"], "could not get container for nobody: No such container: nobody");
+        refused(&["--link", "web"], "could not get container for web: No such container: web");
+        refused(&["--link", "host"], &format!("conflicting options: host type {undefined}"));
+        refused(&["--link", "onhost"], &format!("conflicting options: host type {undefined}"));
+        refused(&["--link", "none"], "Cannot link to /none, as it does not belong to the default network");
+        refused(&["--net", "host", "--link", "db"], &format!("conflicting options: host type {undefined}"));
+        refused(&["--net", "container:db", "--link", "db"], "container type network can't be used with links");
+        refused(&["--net", "none", "--link", "db"], "conflicting options");
+        refused(&["--link", "db:x", "--link", "indb:X"], "the alias \"X\" of container db is also the alias \"x\"");
+        refused(&["--add-host", "db:10.0.0.1", "--link", "db"], "\"db\" is both the alias of a link");
+        for bad in ["db:", "db:a:b", "db:a b", "db:*", "db:x$(id)", "db:x\ny", "db:\"x\"", "db:-x", "db:é", ":x", ""] {
+            refused(&["--link", bad], "for links");
+        }
+        refused(&["--link", &format!("db:{}", "x".repeat(65))], "for links");
+    }
+    host.assert_as(&before);
+    // Who joined another container's network is found there.
+    let web = host.run("busybox").name("web").flags(&["--link", "indb:db2"]).cmd(&["sleep", "1000"]).start();
+    assert_eq!(web.inspect("{{json .HostConfig.Links}}"), r#"["/db:/web/db2"]"#);
+}
+
+#[test]
+fn a_source_starts_behind_its_target() {
+    let host = Host::new();
+    let db = host.run("busybox").name("db").serving().start();
+    let web = host.run("busybox").name("web").flags(&["--link", "db:store"]).publish("8080:80").serving().create();
+    db.verb(&["stop", "--time", "0"]).ok();
+    let stopped = host.traces();
+    web.verb(&["start"]).complains("Cannot link to a non running container: /db AS /web/store").ends_with(1);
+    assert_eq!(web.inspect("{{.State.Status}}"), "created");
+    host.assert_as(&stopped);
+    db.verb(&["start"]).ok();
+    web.verb(&["start"]).ok();
+
+    // Names change, the link does not.
+    host.docker(&["rename", "db", "postgres"]).ok();
+    host.docker(&["rename", "web", "shop"]).ok();
+    assert_eq!(web.inspect("{{json .HostConfig.Links}}"), r#"["/postgres:/shop/store"]"#);
+    let line = format!("{}\tstore {} postgres\n", db.address(), &db.id[..12]);
+    let hosts = web.exec(&["cat", "/etc/hosts"]).ok();
+    assert!(hosts.contains(&line), "{hosts}");
+
+    // The target goes for good: the source is not what it was promised to be, until the link is taken away.
+    db.verb(&["rm", "--force"]).ok();
+    let hosts = web.exec(&["cat", "/etc/hosts"]).ok();
+    assert!(!hosts.contains("store"), "{hosts}");
+    host.run("busybox").name("postgres").serving().start();
+    web.verb(&["stop", "--time", "0"]).ok();
+    web.verb(&["start"]).complains("Cannot link to a non running container: /db AS /shop/store").ends_with(1);
+    host.docker(&["rm", "--link", "/shop/store"]).ok();
+    web.verb(&["start"]).ok();
+}
+
+#[test]
+fn links_outlive_the_daemon() {
+    let host = Host::new();
+    let db = host.run("busybox").name("db").hostname("h").flags(&["--rm=false"]).serving().start();
+    let web = host.run("busybox").name("web").flags(&["--link", "db:store"]).cmd(&["sleep", "1000"]).start();
+    let line = format!("{}\tstore h db\n", db.address());
+    let pid = db.pid();
+    host.kill_daemon();
+    // The target ends while nobody looks.
+    host.sh(&format!("kill -9 {pid}")).ok();
+    until("the target has ended", || !host.path(&format!("/proc/{pid}")).exists());
+    let file = host.dir().join(format!("pontoon/containers/{}/hosts", web.id));
+    assert!(std::fs::read_to_string(file).unwrap().contains(&line), "nobody has seen it end");
+    host.restart_daemon();
+    let hosts = web.exec(&["cat", "/etc/hosts"]).ok();
+    assert!(!hosts.contains("store"), "{hosts}");
+    assert_eq!(web.inspect("{{json .HostConfig.Links}}"), r#"["/db:/web/store"]"#);
+    db.verb(&["start"]).ok();
+    let hosts = web.exec(&["cat", "/etc/hosts"]).ok();
+    assert!(hosts.contains(&format!("{}\tstore h db\n", db.address())), "{hosts}");
+    host.docker(&["rm", "--link", "web/store"]).ok();
+    host.stop_daemon();
+    host.restart_daemon();
+    assert_eq!(web.inspect("{{json .HostConfig.Links}}"), "null");
+}
+
+#[test]
+fn after_a_reboot_targets_come_before_their_sources() {
+    let host = Host::new();
+    let always: &[&str] = &["--restart", "always"];
+    let sleeper = |name: &str| host.run("busybox").name(name).flags(always).cmd(&["sleep", "1000"]);
+    // Names and ids are in no order that would help.
+    let db = sleeper("db").start();
+    let beside = sleeper("beside").net("container:db").start();
+    let middle = sleeper("middle").flags(&["--link", "beside:d"]).start();
+    let web = sleeper("web").flags(&["--link", "middle:m", "--link", "db:d"]).start();
+    let with_web = sleeper("withweb").net("container:web").start();
+    let all = [&with_web, &web, &middle, &beside, &db];
+    let pids = all.map(|container| (container.id.clone(), container.pid()));
+    host.kill_daemon();
+    for (id, pid) in pids {
+        // As a machine that goes down: neither shims nor processes nor the exec root are left.
+        host.sh(&format!("pkill -9 -f '[p]ontoon shim .*{id}'; kill -9 {pid}"));
+        host.sh(&format!("rm -r /run/pontoon/containers/{id}")).ok();
+    }
+    host.restart_daemon();
+    for container in all {
+        container.becomes("{{.State.Status}}", "running");
+    }
+    let hosts = with_web.exec(&["cat", "/etc/hosts"]).ok();
+    for line in [format!("{}\tm ", middle.address()), format!("{}\td ", db.address())] {
+        assert!(hosts.contains(&line), "{hosts}");
+    }
+}
+
+#[test]
+fn a_source_between_two_lives_waits_for_its_target() {
+    let host = Host::new();
+    let always: &[&str] = &["--restart", "always"];
+    let db = host.run("busybox").name("db").flags(always).cmd(&["sleep", "1000"]).start();
+    let web = host.run("busybox").name("web").flags(always).flags(&["--link", "db"]).cmd(&["sleep", "1000"]).start();
+    let fall = |containers: &[&Container<'_>]| {
+        let pids: Vec<_> = containers.iter().map(|container| container.pid().to_string()).collect();
+        host.sh(&format!("kill -9 {}", pids.join(" "))).ok();
+        for (container, pid) in containers.iter().zip(pids) {
+            until("it runs again", || {
+                let now = container.inspect("{{.State.Status}} {{.State.Pid}}");
+                now.starts_with("running ") && now != format!("running {pid}")
+            });
+        }
+    };
+    // The target falls again and again, so that its pause gets longer than its source's.
+    (0..3).for_each(|_| fall(&[&db]));
+    fall(&[&db, &web]);
+    assert!(web.exec(&["cat", "/etc/hosts"]).ok().contains(&format!("{}\tdb ", db.address())));
+}
