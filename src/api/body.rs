@@ -23,8 +23,8 @@ pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;
 /// An answer.
 pub(super) type Response = hyper::Response<Body>;
 
-/// Largest JSON request, in bytes: a seccomp profile fits many times over.
-const JSON_LIMIT: usize = 4 << 20;
+/// Largest JSON request, in bytes: a seccomp profile fits many times over, and so does every port of a host, one by one.
+const JSON_LIMIT: usize = 16 << 20;
 
 /// Chunks of an upload that may wait for the blocking reader.
 const UPLOAD_CHUNKS: usize = 16;

@@ -8,7 +8,7 @@ use super::engine::{Engine, Network, blocking};
 use super::error::EngineError;
 use super::journal::log_error;
 use super::links::{self, Linked};
-use super::ports::{Reservation, ephemeral_range};
+use super::ports::{Ephemeral, Reservation};
 use super::record::Container;
 use super::start::Undo;
 use crate::bridge::ipam;
@@ -57,7 +57,7 @@ impl Engine {
                 let network =
                     self.default_network().ok_or_else(|| EngineError::not_found("network bridge not found"))?;
                 let linked = self.linked(container)?;
-                let ports = self.reserve_ports(container, network)?;
+                let ports = self.reserve_ports(container, network).await?;
                 let endpoint = self.lease(container, network, &ports)?;
                 undo.leased = true;
                 undo.ports = Some(ports);
@@ -118,7 +118,7 @@ impl Engine {
         Ok(netns)
     }
 
-    fn reserve_ports(&self, container: &Container, network: &Network) -> Result<Reservation, EngineError> {
+    async fn reserve_ports(&self, container: &Container, network: &Network) -> Result<Reservation, EngineError> {
         let spec = &container.spec.network;
         let mut bindings = spec.publish.clone();
         if spec.publish_all {
@@ -126,16 +126,17 @@ impl Engine {
             let others = spec.expose.difference(&named);
             bindings.extend(others.map(|port| HostBinding { container: *port, host_ip: None, host_ports: None }));
         }
-        let reserved = self.inner.ports.reserve(&bindings, network.options.default_ip, ephemeral_range());
-        reserved.map_err(|error| {
-            EngineError::new(
-                super::ErrorKind::Internal,
-                format!(
-                    "driver failed programming external connectivity on endpoint {} ({}): {error}",
-                    container.name, container.id
-                ),
-            )
-        })
+        let (table, default_ip) = (self.inner.ports.clone(), network.options.default_ip);
+        let endpoint = format!("{} ({})", container.name, container.id);
+        let reserve = move || {
+            table.reserve(&bindings, default_ip, &Ephemeral::of_host()).map_err(|error| {
+                EngineError::new(
+                    super::ErrorKind::Internal,
+                    format!("driver failed programming external connectivity on endpoint {endpoint}: {error}"),
+                )
+            })
+        };
+        blocking(reserve).await
     }
 
     /// Leases an address in the store, so that no other start and no later daemon gives it away.

@@ -222,6 +222,30 @@ fn one() -> u16 {
 }
 
 impl Published {
+    /// The fewest rows that say the same, ordered by the container's ports. No port is lost: what stands there twice stays
+    /// there twice.
+    pub fn rows(mut published: Vec<Self>) -> Vec<Self> {
+        published.sort_by_key(|row| (row.container.protocol, row.host_ip, row.host_port, row.container.number));
+        let mut rows: Vec<Self> = Vec::new();
+        for next in published {
+            match rows.last_mut() {
+                Some(row) if row.leads_on_to(next) => row.count += next.count,
+                _ => rows.push(next),
+            }
+        }
+        rows.sort_by_key(|row| (row.container, row.host_ip, row.host_port));
+        rows
+    }
+
+    /// Whether the other row begins where this one ends, on both sides.
+    fn leads_on_to(self, next: Self) -> bool {
+        let follows = |first: u16, next: u16| first.checked_add(self.count) == Some(next);
+        self.host_ip == next.host_ip
+            && self.container.protocol == next.container.protocol
+            && follows(self.host_port, next.host_port)
+            && follows(self.container.number, next.container.number)
+    }
+
     /// One host port and one container port each, in order.
     pub fn each(self) -> impl Iterator<Item = Self> {
         (0..self.count).map(move |step| Self {
@@ -345,6 +369,49 @@ mod tests {
         };
         let each: Vec<(u16, u16)> = row.each().map(|one| (one.host_port, one.container.number)).collect();
         assert_eq!((each, row.last_host_port()), (vec![(65534, 80), (65535, 81)], 65535));
+    }
+
+    #[test]
+    fn ports_in_step_are_one_row() {
+        let one = |ip: u8, host_port, container: &str| Published {
+            host_ip: IpAddr::from([0, 0, 0, ip]),
+            host_port,
+            container: container.parse().expect("port"),
+            count: 1,
+        };
+        let loose = vec![
+            one(0, 8001, "81"),
+            one(0, 8000, "80"),
+            one(0, 9000, "80"),
+            one(0, 8002, "82/udp"),
+            one(0, 8003, "83"),
+            one(1, 8002, "82"),
+            one(0, 9001, "81"),
+            one(0, 65535, "65535"),
+            one(0, 9001, "81"),
+        ];
+        let rows = Published::rows(loose.clone());
+        let show = |row: &Published| format!("{}:{}+{}>{}", row.host_ip, row.host_port, row.count, row.container);
+        let shown: Vec<String> = rows.iter().map(show).collect();
+        assert_eq!(
+            shown,
+            [
+                "0.0.0.0:8000+2>80/tcp",
+                "0.0.0.0:9000+2>80/tcp",
+                "0.0.0.0:9001+1>81/tcp",
+                "0.0.0.1:8002+1>82/tcp",
+                "0.0.0.0:8003+1>83/tcp",
+                "0.0.0.0:65535+1>65535/tcp",
+                "0.0.0.0:8002+1>82/udp",
+            ]
+        );
+        assert_eq!(Published::rows(rows.clone()), rows);
+        let single = |rows: &[Published]| {
+            let mut each: Vec<String> = rows.iter().flat_map(|row| row.each()).map(|row| show(&row)).collect();
+            each.sort();
+            each
+        };
+        assert_eq!(single(&rows), single(&loose));
     }
 
     #[test]

@@ -1,69 +1,66 @@
-//! The PORTS column of `ps`: neighbouring ports joined to ranges.
+//! The PORTS column of `ps`, as docker writes it: ports in a row that keep their number are joined to a range.
 
 use bollard::models::{PortSummary, PortSummaryTypeEnum};
 
-/// Ports that lie side by side, with the same protocol and address and at the same distance from their host ports.
-struct Run {
+/// A row of container ports; published ones have the same numbers on the host.
+struct Run<'a> {
+    address: Option<&'a str>,
     protocol: &'static str,
-    address: String,
-    host: Option<(u16, u16)>,
-    container: (u16, u16),
+    first: u16,
+    last: u16,
 }
 
-impl Run {
-    fn takes(&self, next: &Run) -> bool {
-        let side_by_side = |a: (u16, u16), b: (u16, u16)| a.1.checked_add(1) == Some(b.0);
-        self.protocol == next.protocol
-            && self.address == next.address
-            && side_by_side(self.container, next.container)
-            && match (self.host, next.host) {
-                (None, None) => true,
-                (Some(ours), Some(theirs)) => side_by_side(ours, theirs),
-                _ => false,
-            }
+impl Run<'_> {
+    fn takes(&self, next: &Self) -> bool {
+        (self.address, self.protocol) == (next.address, next.protocol) && self.last.checked_add(1) == Some(next.first)
     }
 
     fn show(&self) -> String {
-        let range = |(first, last): (u16, u16)| {
-            if first == last { first.to_string() } else { format!("{first}-{last}") }
-        };
-        let container = format!("{}/{}", range(self.container), self.protocol);
-        match self.host {
-            None => container,
-            Some(host) if self.address.contains(':') => format!("[{}]:{}->{container}", self.address, range(host)),
-            Some(host) => format!("{}:{}->{container}", self.address, range(host)),
+        let range =
+            if self.first == self.last { self.first.to_string() } else { format!("{}-{}", self.first, self.last) };
+        match self.address {
+            None => format!("{range}/{}", self.protocol),
+            Some(address) => format!("{}:{range}->{range}/{}", bracketed(address), self.protocol),
         }
     }
 }
 
-/// `0.0.0.0:8000-8010->80-90/tcp, 443/tcp`.
+fn bracketed(address: &str) -> String {
+    if address.contains(':') { format!("[{address}]") } else { address.to_owned() }
+}
+
+/// `0.0.0.0:8000-8010->8000-8010/tcp, 443/tcp, 0.0.0.0:8080->80/tcp`: those with another number on the host stand at the
+/// end, one by one.
 pub(in crate::cli) fn show(ports: &[PortSummary]) -> String {
-    let mut runs: Vec<Run> = ports
-        .iter()
-        .map(|port| Run {
-            protocol: match port.typ {
-                Some(PortSummaryTypeEnum::UDP) => "udp",
-                Some(PortSummaryTypeEnum::SCTP) => "sctp",
-                _ => "tcp",
-            },
-            address: port.ip.clone().unwrap_or_default(),
-            host: port.public_port.filter(|port| *port != 0).map(|port| (port, port)),
-            container: (port.private_port, port.private_port),
-        })
-        .collect();
-    // Published ports first, as docker has them.
-    runs.sort_by_key(|run| (run.host.is_none(), run.protocol, run.address.clone(), run.container, run.host));
-    let mut joined: Vec<Run> = Vec::new();
-    for run in runs {
-        match joined.last_mut() {
-            Some(last) if last.takes(&run) => {
-                last.container.1 = run.container.1;
-                last.host = last.host.zip(run.host).map(|(ours, theirs)| (ours.0, theirs.1));
-            }
-            _ => joined.push(run),
+    let protocol = |port: &PortSummary| match port.typ {
+        Some(PortSummaryTypeEnum::UDP) => "udp",
+        Some(PortSummaryTypeEnum::SCTP) => "sctp",
+        _ => "tcp",
+    };
+    let address = |port: &PortSummary| port.ip.clone().unwrap_or_default();
+    let mut ports: Vec<&PortSummary> = ports.iter().collect();
+    ports.sort_by_key(|port| (port.private_port, address(port), port.public_port, protocol(port)));
+    // Ranges that are complete, then those that may still grow, in the order of their first ports.
+    let (mut complete, mut growing, mut moved) = (Vec::new(), Vec::<Run<'_>>::new(), Vec::new());
+    for port in ports {
+        let address = port.ip.as_deref().filter(|ip| !ip.is_empty());
+        if let Some(address) = address
+            && port.public_port != Some(port.private_port)
+        {
+            let host = port.public_port.unwrap_or_default();
+            moved.push(format!("{}:{host}->{}/{}", bracketed(address), port.private_port, protocol(port)));
+            continue;
+        }
+        let next = Run { address, protocol: protocol(port), first: port.private_port, last: port.private_port };
+        match growing.iter_mut().find(|run| (run.address, run.protocol) == (next.address, next.protocol)) {
+            Some(run) if run.takes(&next) => run.last = next.last,
+            Some(run) => complete.push(std::mem::replace(run, next).show()),
+            None => growing.push(next),
         }
     }
-    joined.iter().map(Run::show).collect::<Vec<_>>().join(", ")
+    complete.extend(growing.iter().map(Run::show));
+    complete.extend(moved);
+    complete.join(", ")
 }
 
 #[cfg(test)]
@@ -80,17 +77,26 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_are_joined() {
-        use PortSummaryTypeEnum::{TCP, UDP};
+    fn ports_in_a_row_are_joined_where_they_keep_their_number() {
+        use PortSummaryTypeEnum::{SCTP, TCP, UDP};
         let ports = [
             port("", 0, 443, TCP),
-            port("0.0.0.0", 8081, 81, TCP),
-            port("0.0.0.0", 8080, 80, TCP),
+            port("0.0.0.0", 8081, 8081, TCP),
+            port("0.0.0.0", 8080, 8080, TCP),
             port("0.0.0.0", 9000, 82, TCP),
+            port("0.0.0.0", 9001, 83, TCP),
+            port("127.0.0.1", 8082, 8082, TCP),
+            port("0.0.0.0", 8081, 8081, UDP),
+            port("0.0.0.0", 9999, 9999, TCP),
             port("::", 53, 53, UDP),
             port("", 0, 444, TCP),
+            port("0.0.0.0", 7, 7, SCTP),
         ];
-        assert_eq!(show(&ports), "0.0.0.0:8080-8081->80-81/tcp, 0.0.0.0:9000->82/tcp, [::]:53->53/udp, 443-444/tcp");
+        assert_eq!(
+            show(&ports),
+            "0.0.0.0:8080-8081->8080-8081/tcp, 0.0.0.0:7->7/sctp, [::]:53->53/udp, 443-444/tcp, 0.0.0.0:9999->9999/tcp, \
+             0.0.0.0:8081->8081/udp, 127.0.0.1:8082->8082/tcp, 0.0.0.0:9000->82/tcp, 0.0.0.0:9001->83/tcp"
+        );
         assert_eq!(show(&[]), "");
     }
 }

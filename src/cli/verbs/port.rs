@@ -23,7 +23,7 @@ impl Port {
         let wanted = wanted.map_err(|error| CliError::new(error.to_string()))?;
         let container = start::inspect(client, &client::container(&self.container)?).await?;
         let lines = lines(&container["NetworkSettings"]["Ports"], wanted);
-        match wanted {
+        match &self.port {
             Some(port) if lines.is_empty() => {
                 Err(CliError::new(format!("No public port '{port}' published for {}", self.container)))
             }
@@ -35,7 +35,7 @@ impl Port {
     }
 }
 
-/// `80/tcp -> 0.0.0.0:8080`, or the right half only for one port, in the ports' order.
+/// `80/tcp -> 0.0.0.0:8080`, or the right half only for one port; by number, as docker has them.
 fn lines(ports: &Value, wanted: Option<ContainerPort>) -> Vec<String> {
     let mut found: Vec<(ContainerPort, String)> = Vec::new();
     for (port, bindings) in ports.as_object().into_iter().flatten() {
@@ -47,7 +47,7 @@ fn lines(ports: &Value, wanted: Option<ContainerPort>) -> Vec<String> {
             found.push((port, format!("{address}:{host}")));
         }
     }
-    found.sort();
+    found.sort_by(|(a, at), (b, bt)| (a.number, a.protocol, at).cmp(&(b.number, b.protocol, bt)));
     let shown = found.into_iter().filter(|(port, _)| wanted.is_none_or(|wanted| wanted == *port));
     shown
         .map(|(port, host)| if wanted.is_some() { format!("{host}\n") } else { format!("{port} -> {host}\n") })
@@ -64,11 +64,12 @@ mod tests {
         let ports = json!({
             "80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}, {"HostIp": "::", "HostPort": "8080"}],
             "9/tcp": [{"HostIp": "127.0.0.1", "HostPort": "9"}],
+            "53/udp": [{"HostIp": "0.0.0.0", "HostPort": "5353"}],
             "443/tcp": null
         });
         assert_eq!(
             lines(&ports, None),
-            ["9/tcp -> 127.0.0.1:9\n", "80/tcp -> 0.0.0.0:8080\n", "80/tcp -> [::]:8080\n"]
+            ["9/tcp -> 127.0.0.1:9\n", "53/udp -> 0.0.0.0:5353\n", "80/tcp -> 0.0.0.0:8080\n", "80/tcp -> [::]:8080\n"]
         );
         assert_eq!(lines(&ports, "9".parse().ok()), ["127.0.0.1:9\n"]);
         assert!(lines(&Value::Null, None).is_empty());

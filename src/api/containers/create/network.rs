@@ -86,6 +86,12 @@ fn check_conflicts(spec: &NetworkSpec, exposes: bool, links: bool) -> Result<(),
             return Err(bad(format!("conflicting options: {message}")));
         }
     }
+    let ipv6 = spec.publish.iter().filter_map(|binding| binding.host_ip).find(IpAddr::is_ipv6);
+    if let (Some(address), NetworkMode::Bridge) = (ipv6, &spec.mode) {
+        return Err(bad(format!(
+            "cannot publish on {address}: containers have IPv4 only; publish on an IPv4 address of the host"
+        )));
+    }
     if links && spec.mode == NetworkMode::None {
         return Err(bad("conflicting options: links need the default network, not none"));
     }
