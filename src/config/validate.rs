@@ -9,7 +9,7 @@ use ipnetwork::Ipv4Network;
 
 use super::options::Options;
 use super::{AddressPool, BridgeChoice, Config, ConfigError, LogLevel};
-use crate::model::{parse_size, parse_ulimit};
+use crate::model::{Hostname, parse_size, parse_ulimit};
 
 /// `sun_path` of `struct sockaddr_un` holds 108 bytes, the last a NUL (unix(7)).
 const SOCKET_PATH_MAX: usize = 107;
@@ -62,9 +62,10 @@ pub(super) fn validate(options: &Options) -> Result<Config, ConfigError> {
         ip_masq: options.ip_masq.unwrap_or(true),
         dns: each("dns", &options.dns, |text| text.parse().map_err(|_| format!("{text:?} is not an IP address")))?,
         dns_search: each("dns-search", &options.dns_search, search_domain)?,
-        dns_options: each("dns-opt", &options.dns_opts, word)?,
+        dns_options: each("dns-opt", &options.dns_opts, dns_option)?,
         runtime: single("default-runtime", said(&options.default_runtime), "integrated")?,
-        cgroup_parent: single("cgroup-parent", said(&options.cgroup_parent), "pontoon")?,
+        cgroup_parent: cgroup_parent(said(&options.cgroup_parent).unwrap_or("pontoon"))
+            .map_err(|reason| ConfigError::invalid("cgroup-parent", reason))?,
         log_driver: log_driver(said(&options.log_driver))?,
         log_opts: log_opts(&options.log_opts)?,
         default_ulimits: each("default-ulimit", &options.default_ulimits, |text| {
@@ -240,17 +241,24 @@ fn mtu(value: Option<i64>) -> Result<u32, ConfigError> {
 }
 
 fn search_domain(text: &str) -> Result<String, String> {
-    let label = |label: &str| {
-        !label.is_empty()
-            && label.len() <= 63
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
-    };
-    let domain = text.strip_suffix('.').unwrap_or(text);
-    if text == "." || (text.len() <= 253 && domain.split('.').all(label)) {
-        Ok(text.to_owned())
-    } else {
-        Err(format!("{text:?} is not a valid domain"))
-    }
+    let valid = text == "." || text.parse::<Hostname>().is_ok();
+    if valid { Ok(text.to_owned()) } else { Err(format!("{text:?} is not a valid domain")) }
+}
+
+/// A word of resolv.conf, such as `ndots:2`.
+fn dns_option(text: &str) -> Result<String, String> {
+    let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':');
+    let valid = !text.is_empty() && text.bytes().all(legal);
+    if valid { Ok(text.to_owned()) } else { Err(format!("{text:?} is not an option of resolv.conf, such as ndots:2")) }
+}
+
+/// Directories below the root of each control group hierarchy.
+fn cgroup_parent(text: &str) -> Result<String, String> {
+    let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':' | b'@');
+    let name =
+        |part: &str| !part.is_empty() && part.len() <= 255 && part.bytes().all(legal) && !matches!(part, "." | "..");
+    let valid = text.strip_prefix('/').unwrap_or(text).split('/').all(name);
+    if valid { Ok(text.to_owned()) } else { Err(format!("{text:?} is not a path of control groups, such as /pontoon")) }
 }
 
 fn log_driver(value: Option<&str>) -> Result<String, ConfigError> {

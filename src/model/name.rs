@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// Docker's message, word for word: clients match on it.
-    #[error("Invalid container name ({0}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")]
+    #[error("Invalid container name ({}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", .0.escape_debug())]
     Container(String),
     /// RFC 1123, section 2.1.
     #[error("invalid hostname {0:?}: use letters, digits, '-' and '.', at most 63 characters a label and 253 in all")]

@@ -29,7 +29,7 @@ impl fmt::Debug for MacAddr {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PortError {
     /// Not `tcp`, `udp` or `sctp`.
-    #[error("invalid proto: {0}")]
+    #[error("invalid proto: {}", .0.escape_debug())]
     Protocol(String),
     /// Not a number from 1 to 65535.
     #[error("invalid port: {0:?} is not a number from 1 to 65535")]
@@ -295,7 +295,7 @@ pub enum NetworkModeError {
     #[error("invalid container format container:<name|id>")]
     EmptyContainer,
     /// A network that does not exist.
-    #[error("network {0} not found")]
+    #[error("network {} not found", .0.escape_debug())]
     Unknown(String),
 }
 

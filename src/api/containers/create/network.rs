@@ -7,7 +7,12 @@ use bollard_stubs::models::{ContainerCreateBody, EndpointSettings, HostConfig, N
 
 use crate::api::error::ApiError;
 use crate::model::net::parse_port_number;
-use crate::model::{ContainerId, HostBinding, Hostname, MacAddr, NetworkMode, NetworkSpec, Port, Protocol};
+use crate::model::{
+    ContainerId, ContainerName, HostBinding, Hostname, MacAddr, NetworkMode, NetworkSpec, Port, Protocol,
+};
+
+/// `__NEW_UTS_LEN` of the kernel (uname(2)).
+const UTS_NAME_MAX: usize = 64;
 
 fn bad(message: impl Into<String>) -> ApiError {
     ApiError::bad_request(message)
@@ -31,6 +36,11 @@ pub(super) fn network(
     // Not a 404: clients take that for a missing image and pull.
     let mode = host.network_mode.as_deref().unwrap_or_default();
     let mode: NetworkMode = mode.parse().map_err(|error| bad(format!("{error}")))?;
+    if let NetworkMode::Container(who) = &mode {
+        // Looked for at the start, and named in errors and logs until then.
+        container(who.strip_prefix('/').unwrap_or(who))
+            .ok_or_else(|| bad(format!("invalid container to join: {who:?}: expected a name or an id")))?;
+    }
     let endpoint_mac = endpoint(&mode, networks)?;
     let mac = match (mac, endpoint_mac) {
         (Some(a), Some(b)) if !a.eq_ignore_ascii_case(&b) => {
@@ -41,7 +51,7 @@ pub(super) fn network(
     let publish = bindings(host)?;
     let exposed = exposed_ports(config)?;
     let text = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
-    let host_text = |value: &Option<String>| text(value).map(|text| hostname(&text)).transpose();
+    let host_text = |value: &Option<String>| text(value).map(|text| short_hostname(&text)).transpose();
     let spec = NetworkSpec {
         mode,
         hostname: host_text(&config.hostname)?,
@@ -204,16 +214,27 @@ fn host_ports(text: &str) -> Result<Option<(u16, u16)>, ApiError> {
 fn host_address(text: &str) -> Result<IpAddr, ApiError> {
     // Clients put brackets around IPv6 addresses.
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-    bare.parse().map_err(|_| bad(format!("invalid IP address: {text}")))
+    bare.parse().map_err(|_| bad(format!("invalid IP address: {}", text.escape_debug())))
 }
 
 fn address(text: &str) -> Result<IpAddr, ApiError> {
-    text.trim().parse().map_err(|_| bad(format!("{text} is not an ip address")))
+    text.trim_matches(' ').parse().map_err(|_| bad(format!("{} is not an ip address", text.escape_debug())))
 }
 
 fn hostname(text: &str) -> Result<String, ApiError> {
     let parsed: Hostname = text.parse().map_err(|error| bad(format!("{error}")))?;
     Ok(parsed.as_str().to_owned())
+}
+
+/// A name that the kernel holds: of the host, or of its domain.
+fn short_hostname(text: &str) -> Result<String, ApiError> {
+    if text.len() > UTS_NAME_MAX {
+        let length = text.len();
+        return Err(bad(format!(
+            "invalid hostname {text:?}: {length} bytes, and the kernel holds {UTS_NAME_MAX} at most"
+        )));
+    }
+    hostname(text)
 }
 
 /// A domain, or `.` for none.
@@ -230,6 +251,12 @@ fn word(what: &str, text: &str) -> Result<String, ApiError> {
         return Ok(text.to_owned());
     }
     Err(bad(format!("invalid {what}: {text:?}")))
+}
+
+/// What may be a container's name, or the beginning of its id.
+fn container(text: &str) -> Option<String> {
+    let id = (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_hexdigit());
+    (id || text.parse::<ContainerName>().is_ok()).then(|| text.to_owned())
 }
 
 /// `name:address`, also `name=address`; the address may be `host-gateway`.
@@ -255,7 +282,7 @@ fn link(text: &str) -> Result<(String, String), ApiError> {
         Some(target) => (target, alias.rsplit('/').next().unwrap_or_default()),
         None => (target, alias),
     };
-    let target = word("link", target).map_err(|_| invalid("a container's name or id comes first".to_owned()))?;
+    let target = container(target).ok_or_else(|| invalid("a container's name or id comes first".to_owned()))?;
     // A whole id is too long for a host name, and what `--link $(docker run -d …)` says.
     if alias.parse::<ContainerId>().is_err() {
         hostname(alias).map_err(|_| {
