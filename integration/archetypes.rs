@@ -225,16 +225,15 @@ fn containers_know_their_names() {
 }
 
 #[test]
-fn resolv_conf_is_the_hosts_unless_told() {
+fn resolv_conf_names_the_gateway_and_the_hosts_where_there_is_none() {
     let host = Host::new();
-    let told = host
-        .run("busybox")
-        .flags(&["--dns", "192.0.2.2", "--dns-search", "example.net", "--dns-option", "ndots:3"])
-        .cmd(&["cat", "/etc/resolv.conf"])
-        .once()
-        .ok();
-    for line in ["nameserver 192.0.2.2", "search example.net", "options ndots:3"] {
-        assert!(told.lines().any(|it| it == line), "no {line:?} in:\n{told}");
+    let flags: &[&str] = &["--dns", "192.0.2.2", "--dns-search", "example.net", "--dns-option", "ndots:3"];
+    for cli in Cli::BOTH {
+        for (network, server) in [("bridge", "172.17.0.1"), ("none", "192.0.2.2"), ("host", "192.0.2.2")] {
+            let run = host.run("busybox").by(cli).net(network).flags(flags);
+            let text = run.cmd(&["cat", "/etc/resolv.conf"]).once().ok();
+            assert_eq!(text, format!("nameserver {server}\nsearch example.net\noptions ndots:3"), "{network}");
+        }
     }
     let none = host.run("busybox").flags(&["--dns-search", "."]).cmd(&["cat", "/etc/resolv.conf"]).once().ok();
     assert!(!none.contains("search"), "{none}");

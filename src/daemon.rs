@@ -23,6 +23,7 @@ use crate::containers::Engine;
 use crate::containers::engine::{Network, Parts};
 use crate::containers::sandbox::PINS;
 use crate::containers::{restore, runtimes};
+use crate::dns::{NameServer, Sockets};
 use crate::firewall::Firewall;
 use crate::images::Images;
 use crate::model::NetworkOptions;
@@ -33,6 +34,10 @@ use crate::store::{LAST_LEASE, Store};
 const DRAIN: Duration = Duration::from_secs(10);
 /// How often SQLite's log is folded into the database.
 const CHECKPOINT: Duration = Duration::from_secs(60);
+/// The `meta` key of the gateway's port where names are answered.
+const DNS_PORT: &str = "dns_port";
+/// Names the servers that are asked about what is not ours.
+const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// The group that may use the socket, if it exists.
 const GROUP: &str = "pontoon";
 
@@ -51,6 +56,8 @@ fn log_to_stderr(level: LogLevel) {
         LogLevel::Warn => "warn",
         LogLevel::Error => "error",
     };
+    // Has a line for each message that it cannot make sense of, which any container could send by the million.
+    let filter = format!("{filter},hickory_proto=off,hickory_net=off,hickory_server=off");
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -164,10 +171,14 @@ async fn choose_subnet(config: &Config, bridge: &str) -> anyhow::Result<ipnetwor
         .context("every subnet of --default-address-pool is covered by a route of this host: give --bip")
 }
 
-/// The firewall first: the bridge is safe only behind it.
-async fn bring_up_network(config: &Config, options: NetworkOptions, store: &Store) -> anyhow::Result<Network> {
+/// The firewall first: the bridge is safe only behind it. And before that the port for names, since the firewall leads
+/// there what containers ask.
+async fn bring_up_network(config: &Config, mut options: NetworkOptions, store: &Store) -> anyhow::Result<Network> {
+    let sockets = listen_for_names(&options, store)?;
+    options.dns_port = Some(sockets.port());
     let intent = restore::stored_intent(store, &options)?;
     let firewall = Firewall::new(&intent);
+    let names = NameServer::serve(sockets, &intent, Path::new(RESOLV_CONF)).context("cannot serve names")?;
     firewall.reconcile(&intent).await?;
     let bridge = match config.bridge {
         BridgeChoice::Existing(_) => Bridge::existing(&options).await?,
@@ -175,7 +186,19 @@ async fn bring_up_network(config: &Config, options: NetworkOptions, store: &Stor
     };
     let mut pool = ipam::Pool::new(options.bip, options.fixed_cidr);
     pool.resume(store.meta(LAST_LEASE)?.and_then(|address| address.parse().ok()));
-    Ok(Network { firewall, bridge, options, pool: std::sync::Mutex::new(pool) })
+    Ok(Network { firewall, names, bridge, options, pool: std::sync::Mutex::new(pool) })
+}
+
+/// The port of the last daemon, if it can be had: rules in force lead there.
+fn listen_for_names(options: &NetworkOptions, store: &Store) -> anyhow::Result<Sockets> {
+    let last = store.meta(DNS_PORT)?.and_then(|port| port.parse().ok());
+    let sockets = Sockets::bind(options.gateway(), last)?;
+    let port = sockets.port();
+    if let Some(last) = last.filter(|last| *last != port) {
+        tracing::warn!(last, port, "another program has taken the port for names: containers are led to a new one");
+    }
+    store.put_meta(DNS_PORT, &port.to_string())?;
+    Ok(sockets)
 }
 
 async fn open_images(config: &Config, store: Arc<Store>) -> anyhow::Result<Images> {

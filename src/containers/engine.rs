@@ -17,9 +17,10 @@ use super::{ContainerFiles, Info};
 use crate::bridge::Bridge;
 use crate::bridge::ipam::Pool;
 use crate::config::Config;
-use crate::firewall::Firewall;
+use crate::dns::NameServer;
+use crate::firewall::{Firewall, FirewallError};
 use crate::images::Images;
-use crate::model::{ContainerId, Digest, NetworkOptions};
+use crate::model::{Change, ContainerId, Digest, NetworkOptions};
 use crate::runner::Runner;
 use crate::store::Store;
 
@@ -34,8 +35,18 @@ pub struct Network {
     pub bridge: Bridge,
     /// Its firewall.
     pub firewall: Firewall,
+    /// Answers its containers on the gateway.
+    pub names: NameServer,
     /// Addresses: chosen here, held in the store.
     pub pool: Mutex<Pool>,
+}
+
+impl Network {
+    /// Brings a change of the intent into force: names first, for they cost nothing, then the firewall.
+    pub(super) async fn apply(&self, change: Change) -> Result<(), FirewallError> {
+        self.names.apply(&change);
+        self.firewall.apply(change).await
+    }
 }
 
 /// What the composition root puts together for the engine.

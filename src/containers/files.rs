@@ -10,7 +10,7 @@ use super::ContainerFiles;
 use super::engine::Engine;
 use super::error::EngineError;
 use super::record::Container;
-use crate::dns::{self, HostsFile, ResolvOptions};
+use crate::dns::{self, Asks, HostsFile, ResolvOptions};
 use crate::model::{Endpoint, Names, NetworkMode};
 
 /// A hostname is at most 64 bytes (utsname).
@@ -36,11 +36,13 @@ impl Engine {
     /// What a bridged container is called, and what it calls others.
     pub(super) fn names(&self, container: &Container) -> Result<Names, EngineError> {
         let spec = &container.spec.network;
+        let dns = if spec.dns.is_empty() { &self.config().dns } else { &spec.dns };
         Ok(Names {
             hostname: Self::hostname(container).unwrap_or_default(),
             domain: spec.domainname.clone(),
             extra: self.extra_hosts(container)?,
-            upstreams: if spec.dns.is_empty() { self.config().dns.clone() } else { spec.dns.clone() },
+            // The container's own loopback: it asks there itself, and the host's loopback is nobody else's.
+            upstreams: dns.iter().filter(|server| !server.is_loopback()).copied().collect(),
         })
     }
 
@@ -119,8 +121,12 @@ impl Engine {
             options: or(&network.dns_options, &config.dns_options),
         };
         let host = dns::host_resolv_conf().unwrap_or_default();
-        let open = network.mode == NetworkMode::Host;
-        let text = dns::resolv_conf(&host, &overrides, open);
+        let asks = match (&network.mode, self.network()) {
+            (NetworkMode::Host, _) => Asks::Host,
+            (NetworkMode::Bridge, Some(options)) => Asks::Gateway(options.gateway()),
+            _ => Asks::Reachable,
+        };
+        let text = dns::resolv_conf(&host, &overrides, asks);
         let written_before = self.container_dir(&container.id).join("resolv.conf.written");
         let untouched = match (std::fs::read(&files.resolv_conf), std::fs::read(&written_before)) {
             (Ok(now), Ok(then)) => now == then,

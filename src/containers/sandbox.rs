@@ -174,7 +174,7 @@ impl Engine {
         undo.endpoint = Some(endpoint.clone());
         let (attached, admitted) = tokio::join!(
             network.bridge.attach(endpoint, netns),
-            network.firewall.apply(Change::Admit(id.clone(), Box::new(endpoint.clone())))
+            network.apply(Change::Admit(id.clone(), Box::new(endpoint.clone())))
         );
         attached?;
         admitted?;
@@ -184,7 +184,7 @@ impl Engine {
     /// What is known of a container in the network has changed while it is there.
     pub(super) async fn readmit(&self, container: &Container) -> Result<(), EngineError> {
         let (Some(endpoint), Some(network)) = (&container.attached, self.default_network()) else { return Ok(()) };
-        Ok(network.firewall.apply(Change::Admit(container.id.clone(), Box::new(endpoint.clone()))).await?)
+        Ok(network.apply(Change::Admit(container.id.clone(), Box::new(endpoint.clone()))).await?)
     }
 
     /// Reachability ends: the port goes down, and then the namespace; beside it the firewall's elements go. All they do is
@@ -198,7 +198,7 @@ impl Engine {
             log_error("close the port", network.bridge.close_port(&endpoint.port).await);
             unpin(netns).await;
         };
-        let dismiss = network.firewall.apply(Change::Dismiss(id.clone()));
+        let dismiss = network.apply(Change::Dismiss(id.clone()));
         let ((), dismissed) = tokio::join!(close, dismiss);
         log_error("dismiss the endpoint", dismissed);
     }

@@ -30,18 +30,36 @@ const RESOLVED_STUB: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 53));
 /// Where Docker's containers turn when the host's file names no server that they could reach.
 const PUBLIC: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::new(8, 8, 8, 8)), IpAddr::V4(Ipv4Addr::new(8, 8, 4, 4))];
 
-/// A container's `/etc/resolv.conf` from the host's text (from `/run/systemd/resolve/resolv.conf` where 127.0.0.53 is
-/// the only server; the caller chooses). Loopback servers are not handed on unless `keep_loopback` (open containers),
-/// nor are IPv6 ones, which a bridged container cannot reach; where none is left, public ones take their place, as with
-/// Docker. What the user names stands as it is.
-pub fn resolv_conf(host: &str, overrides: &ResolvOptions, keep_loopback: bool) -> String {
+/// Whom a container asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asks {
+    /// The gateway, where the daemon answers (bridged).
+    Gateway(Ipv4Addr),
+    /// The host's servers, all of them (open).
+    Host,
+    /// Those of the host's servers that can be reached from another namespace (closed).
+    Reachable,
+}
+
+/// A container's `/etc/resolv.conf` from the host's text.
+///
+/// - Bridged: the gateway, which hands on to the servers that the user names or to the host's. A loopback address that the
+///   user names is the container's own loopback, as with Docker: nobody but the container can ask there.
+/// - Open: as the host's.
+/// - Closed: loopback servers are not handed on, nor are IPv6 ones; where none is left, public ones take their place, as
+///   with Docker. What the user names stands as it is.
+pub fn resolv_conf(host: &str, overrides: &ResolvOptions, asks: Asks) -> String {
     let host = read(host);
-    let servers = if !overrides.servers.is_empty() {
-        overrides.servers.iter().map(IpAddr::to_string).collect()
-    } else if keep_loopback {
-        host.servers
-    } else {
-        reachable(&host.servers)
+    let servers = match asks {
+        Asks::Gateway(gateway) => {
+            let (own, others): (Vec<IpAddr>, Vec<IpAddr>) =
+                overrides.servers.iter().partition(|server| server.is_loopback());
+            let gateway = (own.is_empty() || !others.is_empty()).then_some(IpAddr::V4(gateway));
+            own.into_iter().chain(gateway).map(|server| server.to_string()).collect()
+        }
+        _ if !overrides.servers.is_empty() => overrides.servers.iter().map(IpAddr::to_string).collect(),
+        Asks::Host => host.servers,
+        Asks::Reachable => reachable(&host.servers),
     };
     let search = if overrides.search.is_empty() { host.search } else { overrides.search.clone() };
     let options = if overrides.options.is_empty() { host.options } else { overrides.options.clone() };
@@ -67,6 +85,23 @@ pub fn host_resolv_conf() -> io::Result<String> {
         return fs::read_to_string(RESOLVED_UPSTREAMS).or(Ok(text));
     }
     Ok(text)
+}
+
+/// A server as a resolv.conf names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct NamedServer {
+    pub(super) address: IpAddr,
+    /// The interface of a link-local address, by name or number.
+    pub(super) zone: Option<String>,
+}
+
+/// The servers of a resolv.conf, loopback ones too.
+pub(super) fn servers(text: &str) -> Vec<NamedServer> {
+    let named = |server: &String| {
+        let zone = server.split_once('%').map(|(_, zone)| zone.to_owned());
+        Some(NamedServer { address: address(server)?, zone })
+    };
+    read(text).servers.iter().filter_map(named).collect()
 }
 
 /// What a resolv.conf says, in its own words.
@@ -149,12 +184,12 @@ sortlist 192.0.2.0/24
 
     #[test]
     fn the_host_s_file_without_what_a_container_cannot_reach() {
-        insta::assert_snapshot!(resolv_conf(HOST_TEXT, &ResolvOptions::default(), false), @r"
+        insta::assert_snapshot!(resolv_conf(HOST_TEXT, &ResolvOptions::default(), Asks::Reachable), @r"
         nameserver 192.0.2.53
         search example.org corp.example
         options ndots:2 edns0 rotate
         ");
-        insta::assert_snapshot!(resolv_conf(HOST_TEXT, &ResolvOptions::default(), true), @r"
+        insta::assert_snapshot!(resolv_conf(HOST_TEXT, &ResolvOptions::default(), Asks::Host), @r"
         nameserver 127.0.0.1
         nameserver 192.0.2.53
         nameserver 2001:db8::53
@@ -165,20 +200,47 @@ sortlist 192.0.2.0/24
     }
 
     #[test]
+    fn bridged_containers_ask_the_gateway() {
+        let asks = Asks::Gateway(Ipv4Addr::new(172, 17, 0, 1));
+        insta::assert_snapshot!(resolv_conf(HOST_TEXT, &ResolvOptions::default(), asks), @r"
+        nameserver 172.17.0.1
+        search example.org corp.example
+        options ndots:2 edns0 rotate
+        ");
+        let servers = |servers: &[[u8; 4]]| {
+            let servers = servers.iter().copied().map(IpAddr::from).collect();
+            resolv_conf("", &ResolvOptions { servers, ..ResolvOptions::default() }, asks)
+        };
+        assert_eq!(servers(&[[192, 0, 2, 53], [192, 0, 2, 54]]), "nameserver 172.17.0.1\n");
+        assert_eq!(servers(&[[127, 0, 0, 1]]), "nameserver 127.0.0.1\n");
+        assert_eq!(servers(&[[192, 0, 2, 53], [127, 0, 0, 1]]), "nameserver 127.0.0.1\nnameserver 172.17.0.1\n");
+    }
+
+    #[test]
+    fn the_servers_of_a_file() {
+        let named = |address: &str, zone: Option<&str>| NamedServer {
+            address: address.parse().expect("address"),
+            zone: zone.map(str::to_owned),
+        };
+        let all = [("127.0.0.1", None), ("192.0.2.53", None), ("2001:db8::53", None), ("fe80::1", Some("eth0"))];
+        assert_eq!(servers(HOST_TEXT), all.map(|(address, zone)| named(address, zone)));
+    }
+
+    #[test]
     fn overrides_stand_as_they_are() {
         let overrides = ResolvOptions {
             servers: vec![IpAddr::from([127, 0, 0, 1]), "2001:db8::1".parse().expect("address")],
             search: words(&["a.example"]),
             options: words(&["timeout:1"]),
         };
-        insta::assert_snapshot!(resolv_conf(HOST_TEXT, &overrides, false), @r"
+        insta::assert_snapshot!(resolv_conf(HOST_TEXT, &overrides, Asks::Reachable), @r"
         nameserver 127.0.0.1
         nameserver 2001:db8::1
         search a.example
         options timeout:1
         ");
         let root = ResolvOptions { search: words(&["."]), ..ResolvOptions::default() };
-        insta::assert_snapshot!(resolv_conf(HOST_TEXT, &root, false), @r"
+        insta::assert_snapshot!(resolv_conf(HOST_TEXT, &root, Asks::Reachable), @r"
         nameserver 192.0.2.53
         options ndots:2 edns0 rotate
         ");
@@ -189,17 +251,17 @@ sortlist 192.0.2.0/24
         for host in
             ["", "nameserver 127.0.0.53\n", "nameserver ::1\nnameserver 2001:db8::53\n", "nameserver nonsense\n"]
         {
-            let text = resolv_conf(host, &ResolvOptions::default(), false);
+            let text = resolv_conf(host, &ResolvOptions::default(), Asks::Reachable);
             assert_eq!(text, "nameserver 8.8.8.8\nnameserver 8.8.4.4\n", "{host:?}");
         }
-        assert_eq!(resolv_conf("", &ResolvOptions::default(), true), "");
+        assert_eq!(resolv_conf("", &ResolvOptions::default(), Asks::Host), "");
     }
 
     proptest! {
         #[test]
         fn nothing_is_injected(host in any::<String>(), search in any::<Vec<String>>(), options in "[ -~\n\r#;]*") {
             let overrides = ResolvOptions { servers: vec![], search, options: vec![options] };
-            let text = resolv_conf(&host, &overrides, false);
+            let text = resolv_conf(&host, &overrides, Asks::Reachable);
             for line in text.split('\n').filter(|line| !line.is_empty()) {
                 let known = ["nameserver ", "search ", "options "].iter().any(|keyword| line.starts_with(keyword));
                 prop_assert!(known && line.bytes().all(|b| b == b' ' || b.is_ascii_graphic()), "{:?}", line);

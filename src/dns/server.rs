@@ -1,0 +1,298 @@
+//! The server on the gateway's port: who asks, how much at once, and the way of a question to its answer.
+//!
+//! An asker is known by its address, which the firewall lets no other container use. Requests and answers are hickory's;
+//! the loops that read them are ours, since one container must not be able to take what is everybody's: tasks, sockets,
+//! connections and turns at the upstream servers are counted for each asker, and what is more is dropped unread. A library
+//! asks again; an answer would only cost what the flood is after.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use hickory_proto::op::{MessageType, OpCode, ResponseCode};
+use hickory_server::net::xfer::Protocol;
+use hickory_server::server::Request;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use super::answer::{Answer, Transport, malformed, served};
+use super::counters::Counters;
+use super::forward::Forwarder;
+use super::host_servers::HostServers;
+use super::question::Question;
+use super::sockets::Sockets;
+use super::zones::Zones;
+use crate::model::{Change, ContainerId, Intent};
+
+/// Datagrams of one asker that are being answered or wait for their turn.
+const UNDERWAY: usize = 256;
+/// Questions of one asker that are at the upstream servers at once.
+const TURNS: usize = 32;
+/// Connections of one asker.
+const CONNECTIONS: usize = 8;
+/// A connection on which nothing comes, or nothing is taken, ends.
+const IDLE: Duration = Duration::from_secs(10);
+/// After an error of the socket, which may last.
+const PAUSE: Duration = Duration::from_millis(50);
+/// A question is far shorter.
+const BUFFER: usize = 4096;
+
+/// Answers the containers. Clones share it.
+#[derive(Clone)]
+pub struct NameServer {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    table: RwLock<Table>,
+    strangers: Arc<Load>,
+    forwarder: Forwarder,
+    counters: Counters,
+}
+
+/// The names, and what their owners have under way.
+struct Table {
+    zones: Zones,
+    loads: HashMap<Ipv4Addr, Arc<Load>>,
+}
+
+/// What one asker has under way.
+struct Load {
+    underway: AtomicUsize,
+    turns: Semaphore,
+    connections: Arc<Semaphore>,
+}
+
+/// A datagram's place among those of its asker.
+struct Place(Arc<Load>);
+
+impl NameServer {
+    /// Serves the names of an intent, and hands on other questions, those of containers without `--dns` to the servers
+    /// that `resolv_conf` names. Ends with the runtime.
+    pub fn serve(sockets: Sockets, intent: &Intent, resolv_conf: &Path) -> io::Result<Self> {
+        let Sockets { udp, tcp, .. } = sockets;
+        let (udp, tcp) = (Arc::new(UdpSocket::from_std(udp)?), TcpListener::from_std(tcp)?);
+        let server = Self {
+            shared: Arc::new(Shared {
+                table: RwLock::new(Table::new(intent)),
+                strangers: Arc::default(),
+                forwarder: Forwarder::new(HostServers::new(resolv_conf.to_owned())),
+                counters: Counters::default(),
+            }),
+        };
+        tokio::spawn(server.shared.clone().serve_udp(udp));
+        tokio::spawn(server.shared.clone().serve_tcp(tcp));
+        Ok(server)
+    }
+
+    /// Follows a change of the intent: the next question is answered by it.
+    pub fn apply(&self, change: &Change) {
+        self.shared.table.write().unwrap_or_else(PoisonError::into_inner).apply(change);
+    }
+
+    /// What has been done so far.
+    pub fn counters(&self) -> &Counters {
+        &self.shared.counters
+    }
+}
+
+impl Table {
+    fn new(intent: &Intent) -> Self {
+        let loads = intent.endpoints.values().map(|endpoint| (endpoint.address, Arc::default())).collect();
+        Self { zones: Zones::new(intent), loads }
+    }
+
+    fn apply(&mut self, change: &Change) {
+        let (Change::Admit(id, _) | Change::Dismiss(id)) = change;
+        let before = self.zones.address(id);
+        self.zones.apply(change);
+        if let Some(address) = before.filter(|address| self.zones.asker((*address).into()).is_none()) {
+            self.loads.remove(&address);
+        }
+        if let Change::Admit(_, endpoint) = change {
+            self.loads.entry(endpoint.address).or_default();
+        }
+    }
+
+    fn load(&self, source: IpAddr) -> Option<&Arc<Load>> {
+        match source {
+            IpAddr::V4(source) => self.loads.get(&source),
+            IpAddr::V6(_) => None,
+        }
+    }
+}
+
+impl Default for Load {
+    fn default() -> Self {
+        Self {
+            underway: AtomicUsize::new(0),
+            turns: Semaphore::new(TURNS),
+            connections: Arc::new(Semaphore::new(CONNECTIONS)),
+        }
+    }
+}
+
+impl Load {
+    /// A place for one more datagram; `None`: it has too many.
+    fn place(self: &Arc<Self>) -> Option<Place> {
+        let place = Place(self.clone());
+        (self.underway.fetch_add(1, Ordering::Relaxed) < UNDERWAY).then_some(place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.underway.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Shared {
+    async fn serve_udp(self: Arc<Self>, socket: Arc<UdpSocket>) {
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            let (length, source) = match socket.recv_from(&mut buffer).await {
+                Ok(received) => received,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot read questions for names");
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
+            };
+            self.counters.queries.add();
+            let Some(place) = self.load(source.ip()).unwrap_or_else(|| self.strangers.clone()).place() else {
+                self.counters.dropped.add();
+                continue;
+            };
+            let (server, socket, bytes) = (self.clone(), socket.clone(), buffer[..length].to_vec());
+            tokio::spawn(async move {
+                if let Some(answer) = server.answer(bytes, source, Transport::Udp, &place.0).await {
+                    // Who has gone away needs no answer.
+                    let _ = socket.send_to(&answer, source).await;
+                }
+            });
+        }
+    }
+
+    async fn serve_tcp(self: Arc<Self>, listener: TcpListener) {
+        loop {
+            let (stream, source) = match listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection for names");
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
+            };
+            let Some(load) = self.load(source.ip()) else {
+                self.counters.refused.add();
+                continue;
+            };
+            let Ok(seat) = load.connections.clone().try_acquire_owned() else {
+                self.counters.dropped.add();
+                continue;
+            };
+            let server = self.clone();
+            tokio::spawn(async move {
+                // An error is the end of the connection, which is all that is to be done about it.
+                let _ = server.converse(stream, source, &load).await;
+                drop(seat);
+            });
+        }
+    }
+
+    /// One question after the other (RFC 7766 would allow more at once; nobody needs to).
+    async fn converse(&self, mut stream: TcpStream, source: SocketAddr, load: &Load) -> io::Result<()> {
+        loop {
+            let read = async {
+                let length = stream.read_u16().await?;
+                let mut question = vec![0; usize::from(length)];
+                stream.read_exact(&mut question).await.map(|_| question)
+            };
+            let question = timeout(IDLE, read).await??;
+            self.counters.queries.add();
+            let Some(answer) = self.answer(question, source, Transport::Tcp, load).await else { return Ok(()) };
+            // No answer is longer than its encoder allowed.
+            let length = u16::try_from(answer.len()).unwrap_or(u16::MAX);
+            timeout(IDLE, stream.write_all(&[&length.to_be_bytes(), answer.as_slice()].concat())).await??;
+        }
+    }
+
+    /// The answer's bytes; `None`: none is due.
+    async fn answer(&self, bytes: Vec<u8>, source: SocketAddr, over: Transport, load: &Load) -> Option<Vec<u8>> {
+        let protocol = match over {
+            Transport::Udp => Protocol::Udp,
+            Transport::Tcp => Protocol::Tcp,
+        };
+        let malformed = malformed(&bytes);
+        let Ok(request) = Request::from_bytes(bytes, source, protocol) else {
+            self.counters.malformed.add();
+            return malformed;
+        };
+        if request.metadata.message_type == MessageType::Response {
+            self.counters.malformed.add();
+            return None;
+        }
+        let Some(asker) = self.asker(source.ip()) else {
+            self.counters.refused.add();
+            return Answer::only(ResponseCode::Refused).encode(&request, over);
+        };
+        let answer = self.decide(&request, source.ip(), load).await;
+        // Another container may have the address by now: what the last one wanted to know is not for it.
+        (self.asker(source.ip()) == Some(asker)).then(|| answer.encode(&request, over)).flatten()
+    }
+
+    async fn decide(&self, request: &Request, source: IpAddr, load: &Load) -> Answer {
+        let question = match checked(request) {
+            Ok(question) => question,
+            Err(code) => {
+                let counter =
+                    if code == ResponseCode::Refused { &self.counters.refused } else { &self.counters.malformed };
+                counter.add();
+                return Answer::only(code);
+            }
+        };
+        let upstreams = {
+            let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+            let Some(asker) = table.zones.asker(source) else { return Answer::only(ResponseCode::Refused) };
+            if let Some(answer) = Answer::local(&asker, &question) {
+                self.counters.local.add();
+                return answer;
+            }
+            asker.upstreams().to_vec()
+        };
+        match self.forwarder.ask(&question, &upstreams, &load.turns, &self.counters).await {
+            Some(message) => Answer::of(message),
+            None => {
+                self.counters.failed.add();
+                Answer::only(ResponseCode::ServFail)
+            }
+        }
+    }
+
+    fn load(&self, source: IpAddr) -> Option<Arc<Load>> {
+        self.table.read().unwrap_or_else(PoisonError::into_inner).load(source).cloned()
+    }
+
+    fn asker(&self, source: IpAddr) -> Option<ContainerId> {
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        table.zones.asker(source).map(|asker| asker.id.clone())
+    }
+}
+
+/// The question, if it is one that is served; else the code that says why not.
+fn checked(request: &Request) -> Result<Question, ResponseCode> {
+    if request.metadata.op_code != OpCode::Query {
+        return Err(ResponseCode::NotImp);
+    }
+    if request.version() > 0 {
+        return Err(ResponseCode::BADVERS);
+    }
+    let question = Question::of(request).ok_or(ResponseCode::FormErr)?;
+    if served(&question) { Ok(question) } else { Err(ResponseCode::Refused) }
+}
