@@ -22,6 +22,7 @@ mod links;
 mod logs;
 mod ps_inspect;
 mod publish;
+mod repair;
 mod run_cli;
 mod runtimes;
 mod stage;

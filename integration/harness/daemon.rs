@@ -152,6 +152,24 @@ impl Daemon {
         until("the daemon has ended", || child.try_wait().is_ok_and(|status| status.is_some()));
     }
 
+    /// Stops it in its tracks until the answer is dropped: what is done meanwhile is not its doing, and not undone by it.
+    #[track_caller]
+    pub fn freeze<'a>(&'a self, namespaces: &'a Namespaces) -> Frozen<'a> {
+        let pid = self.pid(namespaces);
+        Outcome::of(namespaces.command(Place::Host, 10, "kill").args(["-s", "STOP", &pid.to_string()]), b"").ok();
+        let status = namespaces.inside(&format!("/proc/{pid}/status"));
+        until("the daemon has stopped", || fs::read_to_string(&status).is_ok_and(|text| text.contains("\nState:\tT")));
+        Frozen { daemon: self, namespaces }
+    }
+
+    fn thaw(&self, namespaces: &Namespaces) {
+        let pid = self.pid(namespaces).to_string();
+        Outcome::of(namespaces.command(Place::Host, 10, "kill").args(["-s", "CONT", &pid]), b"");
+        // nsenter stops itself with its child, and would not reap it.
+        let nsenter = self.process.borrow().as_ref().map(|child| child.id().to_string());
+        Outcome::of(Command::new("kill").args(["-s", "CONT"]).args(nsenter), b"");
+    }
+
     /// It was started and not stopped.
     pub fn is_running(&self) -> bool {
         self.process.borrow().is_some()
@@ -202,6 +220,19 @@ impl Daemon {
         let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
         Ok((status, body.to_owned()))
+    }
+}
+
+/// A daemon that is stopped in its tracks.
+#[must_use]
+pub struct Frozen<'a> {
+    daemon: &'a Daemon,
+    namespaces: &'a Namespaces,
+}
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        self.daemon.thaw(self.namespaces);
     }
 }
 

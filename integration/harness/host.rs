@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::Outcome;
 use super::container::Run;
-use super::daemon::{Cli, Daemon};
+use super::daemon::{Cli, Daemon, Frozen};
 use super::image;
 use super::lan::Lan;
 use super::namespaces::{Namespaces, Place};
@@ -114,6 +114,12 @@ impl Host {
     #[track_caller]
     pub fn stop_daemon(&self) {
         self.daemon().stop(&self.namespaces);
+    }
+
+    /// SIGSTOP to the daemon; SIGCONT when the answer is dropped.
+    #[track_caller]
+    pub fn freeze_daemon(&self) -> Frozen<'_> {
+        self.daemon().freeze(&self.namespaces)
     }
 
     /// Starts the daemon again after one of these.

@@ -10,7 +10,7 @@ pub mod ipam;
 mod port;
 mod settings;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures_util::TryStreamExt;
@@ -18,8 +18,9 @@ use ipnetwork::Ipv4Network;
 use rtnetlink::packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_REQUEST};
 use rtnetlink::packet_route::link::{BridgeStpState, InfoKind, LinkAttribute, LinkMessage};
 use rtnetlink::{Handle, LinkBridge, LinkMessageBuilder, LinkUnspec};
+use tokio::sync::Mutex;
 
-use crate::model::{Endpoint, NetworkOptions};
+use crate::model::{Endpoint, MacAddr, NetworkOptions};
 use crate::netns::{NetNs, NetNsError};
 
 pub use host::{choose_bip, routes, standing_address};
@@ -73,6 +74,15 @@ pub enum BridgeError {
         #[source]
         source: std::io::Error,
     },
+    /// A port that should be there is not.
+    #[error("cannot find port {port}: {source}; another program may have deleted it")]
+    Index {
+        /// The interface.
+        port: String,
+        /// The kernel's answer.
+        #[source]
+        source: std::io::Error,
+    },
     /// The container's namespace could not be entered.
     #[error(transparent)]
     NetNs(#[from] NetNsError),
@@ -84,6 +94,10 @@ pub struct Bridge {
     netlink: Handle,
     index: u32,
     options: Arc<NetworkOptions>,
+    /// The ports that are open, and the container's address behind each: what is put up again when somebody else takes it
+    /// down. A port that is attached but not open is not among them. Whoever repairs a port holds the lock meanwhile, so
+    /// that none is put up after it was closed.
+    open: Arc<Mutex<BTreeMap<String, MacAddr>>>,
 }
 
 impl Bridge {
@@ -133,7 +147,9 @@ impl Bridge {
 
     async fn found(netlink: Handle, options: &NetworkOptions) -> Result<Self, BridgeError> {
         match find_bridge(&netlink, &options.bridge).await? {
-            Some(link) => Ok(Self { netlink, index: link.header.index, options: Arc::new(options.clone()) }),
+            Some(link) => {
+                Ok(Self { netlink, index: link.header.index, options: Arc::new(options.clone()), open: Arc::default() })
+            }
             None => Err(BridgeError::Missing(options.bridge.clone())),
         }
     }
@@ -208,14 +224,24 @@ impl Bridge {
     }
 
     /// Lets traffic pass: the port goes up. Called after the firewall knows the endpoint.
-    pub async fn open_port(&self, port: &str) -> Result<(), BridgeError> {
+    pub async fn open_port(&self, endpoint: &Endpoint) -> Result<(), BridgeError> {
+        let port = &endpoint.port;
+        self.open.lock().await.insert(port.clone(), endpoint.mac);
         let up = LinkUnspec::new_with_name(port).up().build();
         self.netlink.link().set(up).execute().await.map_err(failed("open port", port))
+    }
+
+    /// Takes over the port of a container that runs already. It may have been made under other options, or by a daemon
+    /// that knew less.
+    pub async fn adopt_port(&self, endpoint: &Endpoint) -> Result<(), BridgeError> {
+        port::harden(self, &endpoint.port, endpoint.mac).await?;
+        self.open_port(endpoint).await
     }
 
     /// Stops traffic at once: the port goes down. The pair itself goes with its namespace. A port that is gone is no
     /// error.
     pub async fn close_port(&self, port: &str) -> Result<(), BridgeError> {
+        self.open.lock().await.remove(port);
         let down = LinkUnspec::new_with_name(port).down().build();
         match self.netlink.link().set(down).execute().await {
             Err(e) if !is(&e, libc::ENODEV) => Err(failed("close port", port)(e)),

@@ -7,13 +7,15 @@ use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::link::{
     InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute, LinkInfo, LinkMessage,
 };
-use rtnetlink::packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage};
+use rtnetlink::packet_route::neighbour::{
+    NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
+};
 use rtnetlink::sys::protocols::NETLINK_ROUTE;
 use rtnetlink::sys::{AsyncSocket, TokioSocket};
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
 
 use super::{Bridge, BridgeError, failed, find_link, is, settings};
-use crate::model::{ContainerId, Endpoint};
+use crate::model::{ContainerId, Endpoint, MacAddr, NetworkOptions};
 use crate::netns::{NetNs, NetNsError};
 
 /// The container's side, as programs and people expect it.
@@ -76,7 +78,7 @@ async fn is_stale(bridge: &Bridge, port: &str) -> Result<bool, BridgeError> {
 pub(super) async fn configure(bridge: &Bridge, endpoint: &Endpoint, netns: &NetNs) -> Result<(), BridgeError> {
     // The host has nothing to say on the port itself: no link-local address, no neighbour discovery into the container.
     settings::apply(&[(format!("net/ipv6/conf/{}/disable_ipv6", endpoint.port), "1")])?;
-    set_flags(bridge, &endpoint.port).await?;
+    harden(bridge, &endpoint.port, endpoint.mac).await?;
     forget_neighbour(bridge, endpoint.address).await;
     let inside = connect_inside(netns).await?;
     let what = format!("{INSIDE} of {}", endpoint.name);
@@ -89,14 +91,40 @@ pub(super) async fn configure(bridge: &Bridge, endpoint: &Endpoint, netns: &NetN
     inside.route().add(route).execute().await.map_err(failed("set the default route of", &what))
 }
 
-/// Makes the port obey `icc`, and lets it hear its own frames where the kernel's bridge filter is on: that filter takes a
-/// frame whose destination was rewritten to the container that sent it straight back, past the host's IP layer.
+/// Makes the port one that cannot be lied about: it obeys `icc`, and the bridge's forwarding table knows who is behind it
+/// and learns nothing from it. Two messages, whatever the number of ports.
+pub(super) async fn harden(bridge: &Bridge, port: &str, mac: MacAddr) -> Result<(), BridgeError> {
+    set_flags(bridge, port).await?;
+    let index = nix::net::if_::if_nametoindex(port)
+        .map_err(|errno| BridgeError::Index { port: port.to_owned(), source: errno.into() })?;
+    // Sticky, because a frame from another port that does learn (one of the operator's, on a bridge of his) would move
+    // even a static entry.
+    let entry = bridge.netlink.neighbours().add_bridge(index, &mac.0).state(NeighbourState::Noarp);
+    let entry = entry.flags(NeighbourFlags::Controller | NeighbourFlags::Sticky).replace();
+    entry.execute().await.map_err(failed("enter into the bridge's forwarding table the container behind", port))
+}
+
+/// What a port of ours is told by itself, whoever is behind it.
+///
+/// - *isolated* without `icc`: frames pass between the port and the bridge only, whatever their ethertype;
+/// - *hairpin* where the kernel's bridge filter is on: that filter takes a frame whose destination was rewritten to the
+///   container that sent it straight back, past the host's IP layer;
+/// - *learning off*: the forwarding table is written by us. The kernel learns even from frames that no table of the
+///   firewall sees (those to the link-local group 01:80:c2:00:00:0e);
+/// - *no unicast flood*: a container hears what is for its own address, and not what the bridge cannot place.
+fn flags(options: &NetworkOptions) -> [InfoBridgePort; 4] {
+    [
+        InfoBridgePort::Isolated(!options.icc),
+        InfoBridgePort::HairpinMode(settings::bridge_filter_is_on()),
+        InfoBridgePort::Learning(false),
+        InfoBridgePort::UnicastFlood(false),
+    ]
+}
+
 pub(super) async fn set_flags(bridge: &Bridge, port: &str) -> Result<(), BridgeError> {
-    let isolated = InfoBridgePort::Isolated(!bridge.options.icc);
-    let hairpin = InfoBridgePort::HairpinMode(settings::bridge_filter_is_on());
     let message = LinkUnspec::new_with_name(port)
         .set_port_kind(InfoPortKind::Bridge)
-        .set_port_data(InfoPortData::BridgePort(vec![isolated, hairpin]))
+        .set_port_data(InfoPortData::BridgePort(flags(&bridge.options).into()))
         .build();
     bridge.netlink.link().set_port(message).execute().await.map_err(failed("set the flags of port", port))
 }

@@ -109,12 +109,12 @@ impl Engine {
     async fn settle_ports(&self) -> Result<(), EngineError> {
         let Some(network) = self.default_network() else { return Ok(()) };
         let cells = self.cells();
-        let keep: BTreeSet<String> =
-            cells.iter().filter_map(|cell| Some(cell.snapshot().attached.as_ref()?.port.clone())).collect();
-        for port in &keep {
+        let endpoints: Vec<_> = cells.iter().filter_map(|cell| cell.snapshot().attached.clone()).collect();
+        for endpoint in &endpoints {
             // A port that is gone (another program deleted it) must not keep the other containers from being served.
-            log_error("open the port of a running container", network.bridge.open_port(port).await);
+            log_error("open the port of a running container", network.bridge.adopt_port(endpoint).await);
         }
+        let keep: BTreeSet<String> = endpoints.into_iter().map(|endpoint| endpoint.port).collect();
         for port in network.bridge.sweep(&keep).await? {
             tracing::info!(%port, "removed a bridge port that belonged to no container");
         }

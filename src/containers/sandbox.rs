@@ -178,7 +178,7 @@ impl Engine {
         );
         attached?;
         admitted?;
-        Ok(network.bridge.open_port(&endpoint.port).await?)
+        Ok(network.bridge.open_port(endpoint).await?)
     }
 
     /// What is known of a container in the network has changed while it is there.
