@@ -9,6 +9,8 @@ mod resources;
 mod tests;
 mod user;
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{
@@ -144,9 +146,8 @@ fn seccomp(input: &OciInput<'_>, kept: &Capabilities) -> Result<Option<LinuxSecc
     }
 }
 
-fn sysctls(input: &OciInput<'_>) -> Option<std::collections::HashMap<String, String>> {
-    let mut all: std::collections::HashMap<_, _> =
-        input.spec.sysctls.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+fn sysctls(input: &OciInput<'_>) -> Option<HashMap<String, String>> {
+    let mut all: HashMap<_, _> = input.spec.sysctls.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
     if let (Some(domain), Some(_)) = (&input.spec.network.domainname, &input.hostname) {
         all.entry("kernel.domainname".to_owned()).or_insert_with(|| domain.clone());
     }
@@ -191,11 +192,16 @@ fn environment(input: &OciInput<'_>, home: &str, own: &[EnvVar], tty: bool) -> V
     all
 }
 
+/// Links to containers with many ports bring thousands of variables: each is looked up, not looked for.
 fn merge(all: &mut Vec<EnvVar>, more: &[EnvVar]) {
+    let mut known: HashMap<String, usize> = all.iter().enumerate().map(|(at, var)| (var.name.clone(), at)).collect();
     for var in more {
-        match all.iter_mut().find(|old| old.name == var.name) {
-            Some(old) => old.value.clone_from(&var.value),
-            None => all.push(var.clone()),
+        match known.entry(var.name.clone()) {
+            Entry::Occupied(at) => all[*at.get()].value.clone_from(&var.value),
+            Entry::Vacant(place) => {
+                place.insert(all.len());
+                all.push(var.clone());
+            }
         }
     }
 }
