@@ -22,6 +22,8 @@ mod links;
 mod logs;
 mod ps_inspect;
 mod publish;
+mod publish_ports;
+mod publish_ranges;
 mod repair;
 mod run_cli;
 mod runtimes;

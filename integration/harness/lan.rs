@@ -22,6 +22,11 @@ impl<'h> Lan<'h> {
         Self { host, place }
     }
 
+    /// Its network namespace, as this machine sees it.
+    pub(super) fn netns(&self) -> std::path::PathBuf {
+        self.host.namespaces.netns(self.place)
+    }
+
     /// A shell command there.
     pub fn sh(&self, script: &str) -> Outcome {
         Outcome::of(self.command("bash").args(["-c", script]), b"")

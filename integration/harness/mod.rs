@@ -18,6 +18,7 @@ pub mod image;
 mod lan;
 mod namespaces;
 pub mod packets;
+mod talk;
 mod terminal;
 mod traces;
 mod wait;

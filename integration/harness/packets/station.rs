@@ -188,7 +188,7 @@ impl Service {
 }
 
 /// Does something in a network namespace, on a thread made for it.
-fn within<T: Send>(netns: &Path, action: impl FnOnce() -> T + Send) -> T {
+pub(in crate::harness) fn within<T: Send>(netns: &Path, action: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| {
         let there = scope.spawn(|| {
             let file = std::fs::File::open(netns).unwrap_or_else(|error| panic!("{}: {error}", netns.display()));
