@@ -5,7 +5,9 @@
 //! not given to it: who has these is the host. Each attack is tried against the defence, where nothing of it may come
 //! through, and without, where it must: that is the control.
 
+mod forwarding;
 mod honest;
 mod isolation;
 mod lan;
 mod loopback;
+mod strangers;
