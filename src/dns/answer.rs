@@ -52,8 +52,13 @@ impl Answer {
         }
     }
 
-    /// What an upstream server says.
-    pub(super) fn of(message: Message) -> Self {
+    /// What an upstream server says, about the name as it was asked for, to the letter: it may have been remembered from
+    /// somebody who wrote it in another way.
+    pub(super) fn of(mut message: Message, question: &Question) -> Self {
+        let asked = question.query.name();
+        for record in message.answers.iter_mut().filter(|record| record.name == *asked) {
+            record.name = asked.clone();
+        }
         Self {
             code: message.metadata.response_code,
             authoritative: message.metadata.authoritative,
@@ -120,6 +125,9 @@ impl Answer {
             &self.additionals,
         );
         message.destructive_emit(&mut encoder).ok()?;
+        // Of a record that did not fit a part is left behind the last one that did.
+        let length = encoder.offset();
+        bytes.truncate(length);
         Some(bytes)
     }
 }

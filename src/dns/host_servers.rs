@@ -45,12 +45,12 @@ impl HostServers {
     pub(super) fn now(&self) -> Arc<[SocketAddr]> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.looked.is_none_or(|looked| looked.elapsed() >= LOOK) {
-            seen.looked = Some(Instant::now());
+            let first = seen.looked.replace(Instant::now()).is_none();
             let state = fs::metadata(&self.file).ok().as_ref().map(State::of);
             if seen.state != state || state.is_none() {
                 let servers = self.read();
-                if servers != seen.servers {
-                    tracing::info!(?servers, "names are asked of the servers in {}", self.file.display());
+                if servers != seen.servers && !first {
+                    tracing::info!(?servers, "{} has changed: other servers are asked for names", self.file.display());
                 }
                 (seen.state, seen.servers) = (state, servers);
             }

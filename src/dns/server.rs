@@ -267,7 +267,7 @@ impl Shared {
             asker.upstreams().to_vec()
         };
         match self.forwarder.ask(&question, &upstreams, &load.turns, &self.counters).await {
-            Some(message) => Answer::of(message),
+            Some(message) => Answer::of(message, &question),
             None => {
                 self.counters.failed.add();
                 Answer::only(ResponseCode::ServFail)

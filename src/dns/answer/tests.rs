@@ -3,6 +3,7 @@ use std::str::FromStr;
 
 use hickory_proto::op::{MessageType, OpCode, Query};
 use hickory_proto::rr::rdata::TXT;
+use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 use hickory_server::net::xfer::Protocol;
 use proptest::prelude::*;
 
@@ -34,7 +35,10 @@ fn long(records: usize) -> Answer {
 
 fn encoded(answer: &Answer, request: &Request, over: Transport) -> (usize, Message) {
     let bytes = answer.encode(request, over).expect("bytes");
-    (bytes.len(), Message::from_vec(&bytes).expect("message"))
+    let mut decoder = BinDecoder::new(&bytes);
+    let message = Message::read(&mut decoder).expect("message");
+    assert!(decoder.is_empty(), "nothing follows the last record");
+    (bytes.len(), message)
 }
 
 #[test]
