@@ -187,19 +187,16 @@ impl Engine {
         Ok(network.apply(Change::Admit(container.id.clone(), Box::new(endpoint.clone()))).await?)
     }
 
-    /// Reachability ends: the port goes down, and then the namespace; beside it the firewall's elements go. All they do is
-    /// to admit, so that either alone is the end of being reached, and neither has to wait for the other. (Each waits for
-    /// the kernel to let go of what it took away: about 10 ms.)
+    /// Reachability ends: first the port goes down, whose frames nobody judges any more once the firewall has forgotten it.
+    /// Then the namespace and the firewall's elements go, side by side: each waits for the kernel to let go of what it
+    /// took away.
     pub(super) async fn disconnect(&self, id: &ContainerId, endpoint: Option<&Endpoint>, netns: Option<&NetNs>) {
         let (Some(endpoint), Some(network)) = (endpoint, self.default_network()) else {
             return unpin(netns).await;
         };
-        let close = async {
-            log_error("close the port", network.bridge.close_port(&endpoint.port).await);
-            unpin(netns).await;
-        };
+        log_error("close the port", network.bridge.close_port(&endpoint.port).await);
         let dismiss = network.apply(Change::Dismiss(id.clone()));
-        let ((), dismissed) = tokio::join!(close, dismiss);
+        let ((), dismissed) = tokio::join!(unpin(netns), dismiss);
         log_error("dismiss the endpoint", dismissed);
     }
 }

@@ -5,9 +5,10 @@
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::elements::{Delta, Elements};
+use super::delta::Delta;
+use super::elements::Elements;
 use super::writers::Writers;
-use super::{FirewallError, conntrack, nft, ruleset};
+use super::{FirewallError, conntrack, names, nft, ruleset};
 use crate::model::{Change, Intent, NetworkOptions};
 
 const CHANGE: &str = "change the firewall";
@@ -36,7 +37,8 @@ pub(super) struct Committer {
 
 impl Committer {
     pub(super) fn new(options: NetworkOptions, writers: Writers) -> Self {
-        Self { options, writers, elements: Elements::default(), stale: false }
+        let elements = Elements::none(&options);
+        Self { options, writers, elements, stale: false }
     }
 
     /// Serves until the last handle is gone.
@@ -64,7 +66,7 @@ impl Committer {
     }
 
     async fn reconcile(&mut self, intent: Intent) -> Result<(), FirewallError> {
-        let elements = Elements::of(&intent.endpoints)?;
+        let elements = Elements::of(&intent.options, &intent.endpoints)?;
         nft::commit("set up the firewall", &ruleset::replace(&intent.options, &elements), &self.writers).await?;
         (self.options, self.elements, self.stale) = (intent.options, elements, false);
         Ok(())
@@ -101,7 +103,7 @@ impl Committer {
     async fn commit_alone(&mut self, change: &Change, delta: &mut Delta) -> Result<(), FirewallError> {
         let before = self.elements.apply(change, delta)?;
         let Err(refusal) = self.transact(delta).await else { return Ok(()) };
-        let table = ruleset::Names::of(&self.options).table;
+        let table = names::table(&self.options);
         tracing::warn!(%table, %refusal, "the firewall's table is not as it was left: writing it anew");
         let written = self.rewrite(CHANGE).await;
         match (&written, change) {

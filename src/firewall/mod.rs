@@ -4,18 +4,25 @@
 //! costs the same with one container or with a thousand. Tables are named after the bridge, so that several daemons
 //! live side by side; no table of anybody else is ever touched.
 //!
-//! - `ruleset`: options → table, sets, maps, chains and rules
-//! - `elements`: endpoints → elements; the difference between two states
+//! - `names`: what tables, sets and causes of dropping are called
+//! - `ruleset`: the transactions; `inet` and `guard`: options → the rules of the two tables; `plan` collects them, and
+//!   `syntax` has nft's words for them
+//! - `elements`: endpoints → facts, and the difference that a change makes (`delta`); `facts`: facts → elements
 //! - `committer`: one transaction after another, shared by changes that come together
 //! - `conntrack`: the flows of what was closed
 //! - `nft`: the command that carries a transaction into the kernel
 //! - `writers`: which transactions are ours
-//! - `syntax`: nft's words for what the rules need
 
 mod committer;
 mod conntrack;
+mod delta;
 mod elements;
+mod facts;
+mod guard;
+mod inet;
+mod names;
 mod nft;
+mod plan;
 mod ruleset;
 mod syntax;
 mod writers;
@@ -27,6 +34,7 @@ use committer::{Command, Committer};
 use writers::Writers;
 
 pub use elements::Slot;
+pub use names::log_group;
 pub use nft::command as nft_command;
 
 /// What went wrong with the firewall.
@@ -134,13 +142,15 @@ impl Firewall {
 /// Applies a ruleset with every kind of rule in the calling thread's network namespace, which should be one to throw
 /// away: tells whether kernel and nft can hold what the firewall will write.
 pub async fn rehearse() -> Result<(), FirewallError> {
-    let options = NetworkOptions { bridge: "rehearsal".to_owned(), icc: false, ..NetworkOptions::usual() };
-    nft::commit(
-        "try the firewall's rules",
-        &ruleset::replace(&options, &elements::Elements::default()),
-        &Writers::default(),
-    )
-    .await
+    let options = NetworkOptions {
+        bridge: "rehearsal".to_owned(),
+        icc: false,
+        host_access: false,
+        dns_port: Some(53),
+        ..NetworkOptions::usual()
+    };
+    let everything = ruleset::replace(&options, &elements::Elements::none(&options));
+    nft::commit("try the firewall's rules", &everything, &Writers::default()).await
 }
 
 #[cfg(test)]

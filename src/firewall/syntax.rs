@@ -4,11 +4,17 @@ use std::borrow::Cow;
 use std::net::Ipv4Addr;
 
 use ipnetwork::Ipv4Network;
-use nftables::expr::{CT, Expression, Fib, FibFlag, FibResult, Map, Meta, MetaKey, NamedExpression, Payload};
-use nftables::expr::{PayloadField, Prefix, SetItem};
-use nftables::stmt::{Counter, JumpTarget, Match, NAT, NATFamily, Operator, Statement};
+use nftables::expr::{BinaryOperation, CT, CTDir, Expression, Fib, FibFlag, FibResult, Map, Meta, MetaKey};
+use nftables::expr::{NamedExpression, Payload, PayloadField, Prefix, Range, SetItem};
+use nftables::stmt::{Counter, JumpTarget, Limit, Log, Match, NAT, NATFamily, Operator, Statement, VerdictMap};
 
-use crate::model::Protocol;
+use super::names::SetName;
+use crate::model::{MacAddr, PortRange, Protocol};
+
+/// Log lines a second and cause, and how many may come at once.
+const LINES: (u32, u32) = (10, 20);
+/// Bytes of a packet that the log gets: all headers.
+const HEADERS: u32 = 128;
 
 pub(super) type Expr = Expression<'static>;
 pub(super) type Stmt = Statement<'static>;
@@ -23,6 +29,25 @@ pub(super) fn address(address: Ipv4Addr) -> Expr {
 
 pub(super) fn port(port: u16) -> Expr {
     Expression::Number(port.into())
+}
+
+/// From the first to the last.
+pub(super) fn ports(run: PortRange) -> Expr {
+    Expression::Range(Box::new(Range { range: [port(run.first), port(run.last)] }))
+}
+
+pub(super) fn mac(mac: MacAddr) -> Expr {
+    text(mac.to_string())
+}
+
+/// The elements of a set, as a value to compare with.
+pub(super) fn held_in(set: SetName) -> Expr {
+    text(set.reference())
+}
+
+/// Only these bits of it.
+pub(super) fn masked(value: Expr, mask: &'static str) -> Expr {
+    Expression::BinaryOperation(Box::new(BinaryOperation::AND(value, text(mask))))
 }
 
 pub(super) fn protocol(protocol: Protocol) -> Expr {
@@ -66,6 +91,12 @@ pub(super) fn meta(key: MetaKey) -> Expr {
     Expression::Named(NamedExpression::Meta(Meta { key }))
 }
 
+/// A field of the flow's first packet, before any rewriting.
+pub(super) fn original(key: &'static str) -> Expr {
+    let dir = Some(CTDir::Original);
+    Expression::Named(NamedExpression::CT(CT { key: key.into(), family: None, dir }))
+}
+
 fn conntrack(key: &'static str) -> Expr {
     Expression::Named(NamedExpression::CT(CT { key: key.into(), family: None, dir: None }))
 }
@@ -98,9 +129,12 @@ pub(super) fn to_this_host() -> Stmt {
     equal(Expression::Named(NamedExpression::Fib(fib)), text("local"))
 }
 
-/// The packet belongs to a flow that was let through before, or is an ICMP error about one.
-pub(super) fn known_flow() -> Stmt {
-    let states = Expression::List(vec![text("established"), text("related")]);
+/// One of conntrack's states: `new`, `established` (which replies are), `related` (ICMP errors about a flow).
+pub(super) fn in_state(states: &[&'static str]) -> Stmt {
+    let states = match states {
+        [one] => text(*one),
+        several => Expression::List(several.iter().map(|state| text(*state)).collect()),
+    };
     matching(conntrack("state"), Operator::IN, states)
 }
 
@@ -109,8 +143,36 @@ pub(super) fn redirected() -> Stmt {
     matching(conntrack("status"), Operator::IN, text("dnat"))
 }
 
-pub(super) fn counted() -> Stmt {
-    Statement::Counter(Counter::Anonymous(None))
+pub(super) fn resets() -> Stmt {
+    matching(field("tcp", "flags"), Operator::IN, text("rst"))
+}
+
+pub(super) fn counted_as(name: &'static str) -> Stmt {
+    Statement::Counter(Counter::Named(name.into()))
+}
+
+/// Ends the rule for packets that come too often.
+pub(super) fn seldom() -> Stmt {
+    let (rate, burst) = LINES;
+    Statement::Limit(Limit {
+        rate,
+        rate_unit: None,
+        per: Some("second".into()),
+        burst: Some(burst),
+        burst_unit: None,
+        inv: None,
+    })
+}
+
+pub(super) fn log(prefix: String, group: u16) -> Stmt {
+    Statement::Log(Some(Log {
+        prefix: Some(prefix.into()),
+        group: Some(group.into()),
+        snaplen: Some(HEADERS),
+        queue_threshold: None,
+        level: None,
+        flags: None,
+    }))
 }
 
 pub(super) fn accept() -> Stmt {
@@ -138,16 +200,28 @@ pub(super) fn masquerade() -> Stmt {
     Statement::Masquerade(None)
 }
 
-/// Rewrites the destination to what two maps hold under the key; without an entry, nothing happens.
-pub(super) fn redirect_to(key: &Expr, addresses: &'static str, ports: &'static str) -> Stmt {
-    let lookup = |map: &'static str| {
-        let map = Map { key: key.clone(), data: text(format!("@{map}")) };
-        Some(Expression::Named(NamedExpression::Map(Box::new(map))))
+/// A verdict by value; other values go on.
+pub(super) fn choose(key: Expr, verdicts: impl IntoIterator<Item = (Expr, Stmt)>) -> Stmt {
+    let verdicts = verdicts.into_iter().map(|(value, verdict)| SetItem::MappingStatement(value, verdict));
+    let data = Expression::Named(NamedExpression::Set(verdicts.collect()));
+    Statement::VerdictMap(VerdictMap { key, data })
+}
+
+fn rewritten(addr: Expr, port: Option<Expr>) -> Stmt {
+    Statement::DNAT(Some(NAT { addr: Some(addr), port, family: Some(NATFamily::IP), flags: None }))
+}
+
+/// Rewrites the destination to what maps hold under the key; without an entry, nothing happens. Without a map for it,
+/// the port stays.
+pub(super) fn redirect_to(key: &Expr, addresses: SetName, ports: Option<SetName>) -> Stmt {
+    let lookup = |map: SetName| {
+        let map = Map { key: key.clone(), data: held_in(map) };
+        Expression::Named(NamedExpression::Map(Box::new(map)))
     };
-    Statement::DNAT(Some(NAT {
-        addr: lookup(addresses),
-        port: lookup(ports),
-        family: Some(NATFamily::IP),
-        flags: None,
-    }))
+    rewritten(lookup(addresses), ports.map(lookup))
+}
+
+/// Rewrites the destination.
+pub(super) fn redirect_to_port(to: Ipv4Addr, to_port: u16) -> Stmt {
+    rewritten(address(to), Some(port(to_port)))
 }

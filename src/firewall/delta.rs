@@ -1,0 +1,68 @@
+//! What must go and what must come to get from one state to another. Pure.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+use nftables::schema::{NfCmd, NfObject};
+
+use super::conntrack::Closed;
+use super::facts::{self, Fact};
+
+/// The difference that changes make, one after the other.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Delta {
+    gone: BTreeSet<Fact>,
+    come: BTreeSet<Fact>,
+    /// Addresses whose containers ended, even if another has it already.
+    ended: BTreeSet<Ipv4Addr>,
+}
+
+impl Delta {
+    pub(super) fn remove(&mut self, fact: Fact) {
+        // What would only come by this delta never gets there.
+        if !self.come.remove(&fact) {
+            self.gone.insert(fact);
+        }
+    }
+
+    pub(super) fn add(&mut self, fact: Fact) {
+        if !self.gone.remove(&fact) {
+            self.come.insert(fact);
+        }
+    }
+
+    /// The container at this address has ended, whatever comes after it.
+    pub(super) fn end(&mut self, address: Ipv4Addr) {
+        self.ended.insert(address);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.gone.is_empty() && self.come.is_empty()
+    }
+
+    /// The flows that must end once this delta is in force.
+    pub(super) fn closed(&self) -> Vec<Closed> {
+        let gone = self.gone.iter().filter_map(|fact| match fact {
+            Fact::Endpoint { address, .. } => Some(Closed::Endpoint(*address)),
+            Fact::Linked { .. } => None,
+            Fact::Link { source, target, ports } => {
+                Some(Closed::Link { source: *source, target: *target, ports: *ports })
+            }
+            Fact::Published(row) => Some(Closed::Unpublished(*row)),
+        });
+        let came = self.come.iter().filter_map(|fact| match fact {
+            Fact::Published(row) if Closed::by_coming(row.ports.protocol) => Some(Closed::Published(*row)),
+            _ => None,
+        });
+        let ended = self.ended.iter().map(|address| Closed::Endpoint(*address));
+        let all: BTreeSet<Closed> = ended.chain(gone).chain(came).collect();
+        all.into_iter().collect()
+    }
+
+    /// As commands: what goes first, so that a key can change its value within one transaction.
+    pub(super) fn commands(&self, table: &str) -> Vec<NfObject<'static>> {
+        let mut commands = facts::commands(table, &self.gone, NfCmd::Delete);
+        commands.extend(facts::commands(table, &self.come, NfCmd::Add));
+        commands
+    }
+}
