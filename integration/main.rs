@@ -20,6 +20,7 @@ mod lifecycle;
 mod limits_and_security;
 mod links;
 mod logs;
+mod names;
 mod ps_inspect;
 mod publish;
 mod publish_ports;

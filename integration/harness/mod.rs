@@ -27,4 +27,5 @@ pub use command::Outcome;
 pub use container::Container;
 pub use daemon::{Cli, pontoon_binary};
 pub use host::Host;
+pub use lan::Background;
 pub use wait::until;
