@@ -10,6 +10,7 @@
 //! - `elements`: endpoints → facts, and the difference that a change makes (`delta`); `facts`: facts → elements
 //! - `committer`: one transaction after another, shared by changes that come together
 //! - `conntrack`: the flows of what was closed
+//! - `netfilter`: messages to and from the kernel's packet filter
 //! - `nft`: the command that carries a transaction into the kernel
 //! - `writers`: which transactions are ours
 
@@ -21,6 +22,7 @@ mod facts;
 mod guard;
 mod inet;
 mod names;
+mod netfilter;
 mod nft;
 mod plan;
 mod ruleset;
