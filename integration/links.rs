@@ -333,3 +333,83 @@ fn a_source_between_two_lives_waits_for_its_target() {
     fall(&[&db, &web]);
     assert!(web.exec(&["cat", "/etc/hosts"]).ok().contains(&format!("{}\tdb ", db.address())));
 }
+
+/// Serves on 80 and 81.
+const TWO_PORTS: &str = "httpd -p 81 -h /www; httpd -f -h /www";
+
+/// Whether a container gets a page.
+fn gets(container: &Container<'_>, url: &str) -> bool {
+    container.sh(&format!("timeout 1 wget -q -O - {url}")).stdout == "hello\n"
+}
+
+#[test]
+fn a_link_opens_the_exposed_ports_one_way() {
+    for icc in [true, false] {
+        let host = Host::with(&[&format!("--icc={icc}")]);
+        let db = host.run("busybox").name("db").flags(&["--expose", "80"]).sh(TWO_PORTS).start();
+        let [web, stranger] = [&["--link", "db"][..], &[]]
+            .map(|flags| host.run("busybox").flags(&["--expose", "80"]).flags(flags).sh(TWO_PORTS).start());
+        until("the target's exposed port answers", || gets(&web, "http://db/"));
+        for server in [&db, &web, &stranger] {
+            until("all serve", || host.itself().get(&format!("http://{}:81/", server.address())) == "hello");
+        }
+        // With icc all of it passes: these servers do answer.
+        assert_eq!(gets(&web, "http://db:81/"), icc, "a port that is not exposed");
+        assert_eq!(gets(&stranger, &format!("http://{}/", db.address())), icc, "no link");
+        assert_eq!(gets(&web, &format!("http://{}/", stranger.address())), icc, "no link to this one");
+        assert_eq!(gets(&db, &format!("http://{}/", web.address())), icc, "the other way");
+    }
+}
+
+#[test]
+fn holes_follow_the_target_and_end_with_the_link() {
+    let host = Host::with(&["--icc=false"]);
+    let serving = |name: &str| host.run("busybox").name(name).hostname(name).flags(&["--expose", "80"]).serving();
+    let db = serving("db").start();
+    let web = host.run("busybox").name("web").flags(&["--link", "db:store"]).cmd(&["sleep", "1000"]).start();
+    let whoami = |url: &str| web.sh(&format!("timeout 1 wget -q -O - {url}/cgi-bin/whoami")).stdout;
+    let expected = format!("db asked by {}\n", web.address());
+    until("the link leads there", || whoami("http://store") == expected);
+
+    // The target moves; somebody else has its address.
+    let old = db.address();
+    db.verb(&["stop", "--time", "0"]).ok();
+    host.kill_daemon();
+    let store = rusqlite::Connection::open(host.dir().join("pontoon/pontoon.db")).unwrap();
+    store.execute("DELETE FROM meta WHERE key = 'last lease'", []).unwrap();
+    drop(store);
+    host.restart_daemon();
+    let other = serving("other").start();
+    assert_eq!(other.address(), old);
+    db.verb(&["start"]).ok();
+    until("the link leads to the new address", || whoami("http://store") == expected);
+    assert_eq!(host.itself().get(&format!("http://{old}/cgi-bin/whoami")), "other asked by 172.17.0.1");
+    assert_eq!(whoami(&format!("http://{old}")), "", "the hole was the target's, not the address's");
+
+    host.kill_daemon();
+    host.restart_daemon();
+    assert_eq!(whoami("http://store"), expected);
+    host.docker(&["rm", "--link", "/web/store"]).ok();
+    assert_eq!(whoami(&format!("http://{}", db.address())), "", "the link is gone");
+    assert_eq!(host.itself().get(&format!("http://{}/", db.address())), "hello", "and the server is not");
+}
+
+#[test]
+fn a_real_server_behind_a_link() {
+    let tar = image::redis().expect("Debian's redis can be fetched with apt-get, or was before");
+    let host = Host::with(&["--icc=false"]);
+    let tar = tar.to_string_lossy();
+    host.docker(&["import", "--change", "EXPOSE 6379", "--change", "ENV PATH=/usr/bin", &tar, "redis"]).ok();
+    let server = ["redis-server", "--save", "", "--protected-mode", "no"];
+    let store = host.run("redis").name("store").cmd(&server).start();
+    for cli in Cli::BOTH {
+        let client = host.run("redis").by(cli).flags(&["--link", "store:db"]);
+        let client = client.cmd(&["redis-cli", "-h", "db", "set", "key", "value"]);
+        until("the server answers", || client.clone().once().stdout == "OK\n");
+        let ping = |host: &str| format!("(echo PING; sleep 1) | timeout 2 nc {host} 6379");
+        let linked = host.run("busybox").by(cli).flags(&["--link", "store:db"]).sh(&ping("db")).once();
+        assert_eq!(linked.stdout, "+PONG\r\n", "{linked}");
+        let stranger = host.run("busybox").by(cli).sh(&ping(&store.address())).once();
+        assert_eq!(stranger.stdout, "", "{stranger}");
+    }
+}
