@@ -5,9 +5,15 @@
 //! not given to it: who has these is the host. Each attack is tried against the defence, where nothing of it may come
 //! through, and without, where it must: that is the control.
 
+mod devices;
 mod forwarding;
 mod honest;
+mod host_access;
 mod isolation;
 mod lan;
+mod lies;
+mod links;
 mod loopback;
+mod neighbours;
+mod spoofing;
 mod strangers;

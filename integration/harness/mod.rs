@@ -23,9 +23,16 @@ mod terminal;
 mod traces;
 mod wait;
 
+use std::io::Write as _;
+
 pub use command::Outcome;
 pub use container::Container;
 pub use daemon::{Cli, pontoon_binary};
 pub use host::Host;
 pub use lan::Background;
 pub use wait::until;
+
+/// Says what cannot be tried on this machine, and why: past the capture of what tests print, for `scripts/test` to tell.
+pub fn not_run(what: &str) {
+    let _ = writeln!(std::io::stderr(), "\nnot run: {what}");
+}

@@ -60,7 +60,7 @@ pub struct Station<'h> {
     pub mac: Mac,
     /// Its first IPv4 address.
     pub ip: Ipv4Addr,
-    wire: OwnedFd,
+    pub(super) wire: OwnedFd,
 }
 
 impl<'h> Station<'h> {
@@ -110,6 +110,13 @@ impl<'h> Station<'h> {
         #[expect(clippy::disallowed_methods, reason = "tests type commands, as people do")]
         let mut command = std::process::Command::new("nsenter");
         Outcome::of(command.args([&netns, "timeout", "30", "bash", "-c", script]), b"")
+    }
+
+    /// Who its kernel believes to have an address: the MAC, if any.
+    pub fn neighbour(&self, address: Ipv4Addr) -> Option<String> {
+        let words = self.sh(&format!("ip neigh show {address} dev {}", self.interface)).ok();
+        let at = words.split_whitespace().position(|word| word == "lladdr")?;
+        words.split_whitespace().nth(at + 1).map(str::to_owned)
     }
 }
 
