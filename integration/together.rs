@@ -116,3 +116,37 @@ fn many_followers_of_one_log() {
         assert!(outcome.stdout == whole, "{} of {} bytes: {}", outcome.stdout.len(), whole.len(), outcome.command);
     }
 }
+
+#[test]
+fn targets_and_sources_that_restart_at_once_end_with_the_right_lines() {
+    let host = Host::new();
+    let db = host.run("busybox").name("db").cmd(&["sleep", "1000"]).start();
+    let sources: Vec<_> = (0..3)
+        .map(|at| {
+            let run = host.run("busybox").name(&format!("web{at}")).flags(&["--link", "db:store"]);
+            run.cmd(&["sleep", "1000"]).start()
+        })
+        .collect();
+    for _ in 0..4 {
+        let mut verbs: Vec<_> = ["db", "web0", "web1", "db", "web2", "db"]
+            .iter()
+            .enumerate()
+            .map(|(at, name)| {
+                let words = ["restart", "--time", "0", name];
+                let mut verb = host.daemon().client(&host.namespaces, Cli::BOTH[at % 2], &words);
+                verb.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+            })
+            .collect();
+        for verb in &mut verbs {
+            // A source whose target was between two lives has not started.
+            verb.wait().unwrap();
+        }
+        host.docker(&["start", "db", "web0", "web1", "web2"]).ok();
+        let line = format!("{}\tstore {} db", db.address(), &db.id[..12]);
+        for source in &sources {
+            let hosts = source.exec(&["cat", "/etc/hosts"]).ok();
+            let found: Vec<_> = hosts.lines().filter(|line| line.contains("store")).collect();
+            assert_eq!(found, [&line], "{hosts}");
+        }
+    }
+}
