@@ -14,6 +14,7 @@ mod lan;
 mod lies;
 mod links;
 mod loopback;
+mod moments;
 mod neighbours;
 mod spoofing;
 mod strangers;

@@ -12,12 +12,14 @@
 //! straight to who listens. Who hears the second has heard all of the volley that was ever to come: the host has made
 //! acquaintance with the listeners before, and no frame waits for an answer to ARP.
 
+mod flood;
 pub mod frame;
 mod station;
 mod undefended;
 
 use std::fmt::Write as _;
 
+pub use flood::Flood;
 use frame::{EXPERIMENTAL, Token, ethernet};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 pub(in crate::harness) use station::within;
