@@ -12,6 +12,7 @@ mod settings;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use ipnetwork::Ipv4Network;
@@ -25,6 +26,9 @@ use crate::netns::{NetNs, NetNsError};
 
 pub use host::{choose_bip, routes, standing_address};
 pub use port::port_name;
+
+/// In this time the end of a namespace has taken its port along, unless something holds it.
+const USUAL_END: Duration = Duration::from_secs(1);
 
 /// What went wrong on the bridge.
 #[derive(Debug, thiserror::Error)]
@@ -242,6 +246,7 @@ impl Bridge {
     /// error.
     pub async fn close_port(&self, port: &str) -> Result<(), BridgeError> {
         self.open.lock().await.remove(port);
+        self.bury(port);
         let down = LinkUnspec::new_with_name(port).down().build();
         match self.netlink.link().set(down).execute().await {
             Err(e) if !is(&e, libc::ENODEV) => Err(failed("close port", port)(e)),
@@ -275,6 +280,21 @@ impl Bridge {
             port::set_flags(self, &name).await?;
         }
         Ok(())
+    }
+
+    /// Sees to it that a closed port goes. Its namespace's end takes it along, but that waits for the last socket: one that
+    /// was cut off from its peer tries to say goodbye for minutes. By index, since the name may be another port's by then.
+    fn bury(&self, port: &str) {
+        let Ok(index) = nix::net::if_::if_nametoindex(port) else { return };
+        let (netlink, port) = (self.netlink.clone(), port.to_owned());
+        tokio::spawn(async move {
+            tokio::time::sleep(USUAL_END).await;
+            match netlink.link().del(index).execute().await {
+                Ok(()) => tracing::debug!(port, "deleted a closed port whose namespace has not ended"),
+                Err(e) if is(&e, libc::ENODEV) => {}
+                Err(error) => tracing::warn!(port, %error, "cannot delete a closed port"),
+            }
+        });
     }
 
     async fn delete(&self, port: &str) -> Result<(), BridgeError> {
