@@ -395,6 +395,28 @@ fn holes_follow_the_target_and_end_with_the_link() {
 }
 
 #[test]
+fn established_flows_end_with_the_link() {
+    let host = Host::with(&["--icc=false"]);
+    let sink = "sleep 1000 | nc -l -p 7000 >/received; sleep 1000";
+    let db = host.run("busybox").name("db").flags(&["--expose", "7000"]).sh(sink).start();
+    let source = "while :; do (while :; do echo x; sleep 0.05; done) | nc db 7000; sleep 0.1; done";
+    let web = host.run("busybox").name("web").flags(&["--link", "db"]).sh(source).start();
+    let received = || db.sh("wc -c </received").stdout.trim().parse::<u64>().unwrap_or(0);
+    until("something arrives", || received() > 10);
+    let now = received();
+    until("more arrives", || received() > now);
+    host.docker(&["rm", "--link", "/web/db"]).ok();
+    // What was under way may still arrive; then nothing does, and the source goes on sending.
+    let mut last = received();
+    until("nothing arrives any more", || {
+        let before = std::mem::replace(&mut last, received());
+        web.sh("sleep 0.5").ok();
+        received() == before
+    });
+    assert!(web.sh("ps | grep -c '[n]c db'").ok().trim() != "0", "the source still sends");
+}
+
+#[test]
 fn a_real_server_behind_a_link() {
     let tar = image::redis().expect("Debian's redis can be fetched with apt-get, or was before");
     let host = Host::with(&["--icc=false"]);
