@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use crate::harness::Host;
-use crate::harness::packets::frame::{IPV4, Ipv4, VLAN, ethernet, tagged};
+use crate::harness::packets::frame::{IPV4, Ipv4, UDP, VLAN, ethernet, tagged};
 use crate::harness::packets::{Attack, Station, attack, volley_at};
 
 /// Where they listen. 127.0.0.53 is systemd's resolver.
@@ -29,7 +29,7 @@ fn they_hear_nothing_of_containers() {
             seen.everything_of(
                 &LOOPBACK.map(|to| format!("UDP to {to} from {}", mallory.ip)).each_ref().map(String::as_str),
             );
-            seen.everything_of(&["on VLAN 0"]);
+            seen.everything_of(&["a service on 127.0.0.1, by source route", "on VLAN 0"]);
         });
         volley_at(&mallory, &services, &attacks()).nothing();
     }
@@ -50,6 +50,11 @@ fn to_loopback(from: &Station<'_>, gateway: &Station<'_>) -> Vec<Attack> {
     }
     let ip = Ipv4::new(from.ip, localhost);
     all.push(attack("on VLAN 0", |t| tagged(&frame(&ip.udp(40_000, 5000, &t.0)), VLAN, 0)));
+    all.push(attack("a service on 127.0.0.1, by source route", |t| {
+        let hops = [&[131, 7, 4][..], &localhost.octets()].concat();
+        // The checksum is that of the last hop.
+        frame(&Ipv4::new(from.ip, gateway.ip).options(&hops).carrying(UDP, &ip.datagram(40_000, 5000, &t.0)))
+    }));
     all
 }
 

@@ -72,6 +72,14 @@ fn loopback(plan: &mut Plan<'_>) {
         let rule = vec![plan.in_by_bridge(), equal(side, loopback_network()), condemn(Cause::Loopback)];
         plan.rule("raw_prerouting", rule, "the host's loopback is out of reach");
     }
+    // A source route (RFC 791) names its last destination in an option, which the kernel follows after prerouting. What
+    // comes back to 127/8 legitimately belongs to a flow that began there.
+    plan.base("raw_input", NfChainType::Filter, NfHook::Input, RAW);
+    let by_bridge = || vec![plan.in_by_bridge(), equal(destination(), loopback_network())];
+    let back = [by_bridge(), vec![equal(original("ip saddr"), loopback_network()), accept()]].concat();
+    let forth = [by_bridge(), vec![condemn(Cause::Loopback)]].concat();
+    plan.rule("raw_input", back, "replies from ports published on loopback");
+    plan.rule("raw_input", forth, "by no way that the sender chooses");
 }
 
 /// Where published ports lead: first those of one address, then those of all.
