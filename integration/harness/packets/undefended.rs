@@ -14,6 +14,9 @@ for port in $(ip -json link show master pontoon0 | jq -r '.[].ifname'); do
 done
 "#;
 
+/// A bridge that listens to IGMP sends multicast to who asked for it, once anybody (an attack, say) has played the querier.
+const MULTICAST_TO_ALL: &str = "ip link set pontoon0 type bridge mcast_snooping 0";
+const MULTICAST_TO_SOME: &str = "ip link set pontoon0 type bridge mcast_snooping 1";
 const FORGET_FLOWS: &str = "conntrack --flush 2>&1";
 
 impl Host {
@@ -22,10 +25,12 @@ impl Host {
     pub fn without_defences<T>(&self, action: impl FnOnce() -> T) -> T {
         self.kill_daemon();
         self.sh(WITHOUT_DEFENCES).ok();
+        self.sh(MULTICAST_TO_ALL).ok();
         // What was refused before is tried anew, and what is let in now is no flow that stands later.
         self.sh(FORGET_FLOWS).ok();
         let result = action();
         self.sh(FORGET_FLOWS).ok();
+        self.sh(MULTICAST_TO_SOME).ok();
         self.restart_daemon();
         result
     }
