@@ -171,6 +171,8 @@ fn options_that_cannot_be_are_refused_before_anything_is_made() {
         (&["--config-file", &wrong], &["mtu"]),
         (&["--config-file", "/no/such/file.json"], &["/no/such/file.json"]),
         (&["--host", "tcp://0.0.0.0:2375"], &["tcp://0.0.0.0:2375"]),
+        (&["--group", "nosuchgroup"], &["nosuchgroup"]),
+        (&["--mtu", "-5"], &["mtu"]),
     ] {
         refused(&host.refused_daemon(flags), words);
         assert_eq!(host.sh("ip -o link; nft list ruleset; ls /run").ok(), links, "{flags:?}");

@@ -158,6 +158,14 @@ fn what_is_not_served_says_so() {
         assert!(status == 404 || status == 501, "{method} {path}: {status} {body}");
         assert!(body["message"].as_str().is_some_and(|words| !words.is_empty()), "{body}");
     }
+    // A client that is still writing hears the answer, not that its pipe broke.
+    host.docker(&["volume", "create", "x"]).complains("pontoon does not serve POST");
+    let megabytes = host.dir().join("megabytes");
+    std::fs::write(&megabytes, vec![0u8; 8 << 20]).unwrap();
+    let upload = format!("docker cp {} box:/x", megabytes.display());
+    host.run("busybox").name("box").cmd(&["true"]).create();
+    let outcome = host.sh(&upload);
+    assert!(outcome.code != 0 && !outcome.stderr.contains("broken pipe"), "{outcome}");
     let (status, body) = host.api("POST", "/v1.50/containers/create", "not json");
     assert!(status == 400 && body["message"].is_string(), "{status} {body}");
     let (status, _) = host.api("GET", "/containers/nobody/json", "");

@@ -75,6 +75,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let _claim = network_options.as_ref().map(|options| claim(&options.bridge)).transpose()?;
     runtimes::resolve(&config.runtime).context("invalid --default-runtime")?;
 
+    let group = socket_group(config.group.as_deref())?;
+
     make_roots(&config)?;
     let _data = lock(&config.data_root, "--data-root")?;
     // It would take the other's running containers for leftovers.
@@ -82,9 +84,14 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     crate::netns::make_directory(&config.exec_root.join(PINS))?;
     raise_file_limit();
     // Before anything is changed: a socket that cannot be had ends the start here.
-    let listeners =
-        config.hosts.iter().map(|path| listen(path, config.group.as_deref())).collect::<Result<Vec<_>, _>>()?;
+    let mut announced = Announced::default();
+    let mut listeners = Vec::new();
+    for path in &config.hosts {
+        listeners.push(listen(path, group)?);
+        announced.0.push(path.clone());
+    }
     write_pidfile(&config.pidfile)?;
+    announced.0.push(config.pidfile.clone());
 
     let database = config.data_root.join("pontoon.db");
     let store = Arc::new(Store::open(&database)?);
@@ -98,7 +105,6 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         tracing::warn!("{warning}");
     }
     let sockets = config.hosts.clone();
-    let pidfile = config.pidfile.clone();
     let engine = Engine::new(Parts {
         id: identity(&store)?,
         runner: Runner::new(&config.exec_root),
@@ -127,11 +133,20 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     if let Err(error) = Store::checkpoint(&database) {
         tracing::warn!(%error, "the last checkpoint failed; the next daemon makes it");
     }
-    for path in sockets.iter().chain([&pidfile]) {
-        let _ = std::fs::remove_file(path);
-    }
     tracing::info!("stopped; containers run on");
     Ok(())
+}
+
+/// What tells others of this daemon, its sockets and its pidfile: gone when it ends, also when it ends before it serves.
+#[derive(Default)]
+struct Announced(Vec<PathBuf>);
+
+impl Drop for Announced {
+    fn drop(&mut self) {
+        for path in &self.0 {
+            let _ = std::fs::remove_file(path);
+        }
+    }
 }
 
 /// The network options, complete, before anything is created. `None`: no default network.
@@ -258,7 +273,7 @@ fn write_pidfile(path: &Path) -> anyhow::Result<()> {
 }
 
 /// A socket of mode 0660. One that nobody serves any more is replaced.
-fn listen(path: &Path, group: Option<&str>) -> anyhow::Result<UnixListener> {
+fn listen(path: &Path, group: Option<nix::unistd::Gid>) -> anyhow::Result<UnixListener> {
     if let Some(dir) = path.parent() {
         std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
     }
@@ -273,7 +288,7 @@ fn listen(path: &Path, group: Option<&str>) -> anyhow::Result<UnixListener> {
     let bound = UnixListener::bind(path);
     nix::sys::stat::umask(before);
     let listener = bound.with_context(|| format!("cannot listen on {}", path.display()))?;
-    if let Some(gid) = socket_group(group)? {
+    if let Some(gid) = group {
         nix::unistd::chown(path, None, Some(gid))
             .with_context(|| format!("cannot give {} its group", path.display()))?;
     }

@@ -75,6 +75,18 @@ pub(super) fn json_line(value: &impl Serialize) -> Bytes {
     line.into()
 }
 
+/// Reads a body that is of no interest, up to a limit: a client that still writes when its connection ends reports that
+/// (`broken pipe`) instead of the answer.
+pub(super) async fn drain(mut body: Incoming) {
+    let mut drained = 0;
+    while let Some(Ok(frame)) = body.frame().await {
+        drained += frame.data_ref().map_or(0, Bytes::len);
+        if drained > DRAIN_LIMIT {
+            return;
+        }
+    }
+}
+
 /// Reads a JSON body.
 pub(super) async fn read_json<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, ApiError> {
     let bytes = read_limited(request.into_body()).await?;

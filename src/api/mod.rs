@@ -142,9 +142,15 @@ impl Api {
     }
 
     async fn outcome(&self, request: Request<Incoming>) -> Result<Response, ApiError> {
-        let (version, route) = router::route(request.method(), request.uri().path())?;
-        let query = Query::parse(request.uri().query())?;
-        self.dispatch(version, route, &query, request).await
+        let routed = router::route(request.method(), request.uri().path());
+        let asked = routed.and_then(|route| Ok((route, Query::parse(request.uri().query())?)));
+        match asked {
+            Ok(((version, route), query)) => self.dispatch(version, route, &query, request).await,
+            Err(error) => {
+                body::drain(request.into_body()).await;
+                Err(error)
+            }
+        }
     }
 
     async fn dispatch(

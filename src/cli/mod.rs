@@ -80,7 +80,8 @@ pub fn explain(error: &clap::Error, code: u8) -> ExitCode {
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             let _ = error.print();
-            return ExitCode::from(1);
+            // docker alone shows its help; a command of its that lacks a word fails.
+            return if std::env::args_os().len() > 1 { ExitCode::from(1) } else { ExitCode::SUCCESS };
         }
         _ => {}
     }

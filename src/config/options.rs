@@ -56,7 +56,7 @@ pub(super) struct Options {
     #[serde(deserialize_with = "pools")]
     pub(super) default_address_pools: Vec<String>,
     /// MTU of the bridge and of the containers' interfaces, in bytes [default: 1500]
-    #[arg(long, value_name = "BYTES", help_heading = "Network")]
+    #[arg(long, value_name = "BYTES", allow_negative_numbers = true, help_heading = "Network")]
     pub(super) mtu: Option<i64>,
     /// Host address for published ports that name none [default: 0.0.0.0]
     #[arg(long, value_name = "ADDRESS", help_heading = "Network")]

@@ -86,7 +86,9 @@ impl Engine {
                 }
             }
             // It may end between the time's end and this signal: then there is nothing left to kill.
-            let _ = self.send_signal(cell, SIGKILL);
+            if self.send_signal(cell, SIGKILL).is_ok() {
+                self.container_event(&cell.snapshot(), "kill", &[("signal", SIGKILL.to_string())]);
+            }
             if cell.snapshot().state.status == Status::Paused {
                 // Paused while we waited: it dies when it thaws.
                 let _ = self.pause(cell.id.as_str(), false).await;

@@ -1,5 +1,7 @@
 //! `GET /containers/{name}/json`.
 
+use std::collections::BTreeSet;
+
 use bollard_stubs::models::{
     ContainerConfig, ContainerInspectResponse, ContainerState, DriverData, HostConfig, NetworkSettings,
 };
@@ -13,7 +15,7 @@ use crate::api::error::ApiError;
 use crate::api::query::Query;
 use crate::api::system::plain_map;
 use crate::containers::{Container, HealthlessState, Status};
-use crate::model::{NetworkMode, NetworkOptions};
+use crate::model::{Mount, MountKind, NetworkMode, NetworkOptions};
 
 /// Everything that is known of a container; with `size=1` also what it takes on disk.
 pub(in crate::api) async fn inspect(api: &Api, name: &str, query: &Query) -> Result<Response, ApiError> {
@@ -110,18 +112,28 @@ fn config(container: &Container) -> ContainerConfig {
         env: Some(env.collect()),
         cmd: (!cmd.is_empty()).then(|| cmd.to_vec()),
         image: Some(container.image_name.clone()),
-        volumes: Some(volumes(request)),
+        volumes: Some(volumes(container)),
         working_dir: Some(process.workdir.clone()),
         entrypoint: (!entrypoint.is_empty()).then(|| entrypoint.to_vec()),
         labels: Some(plain_map(&spec.labels)),
-        stop_signal: request["StopSignal"].as_str().map(str::to_owned),
+        stop_signal: request["StopSignal"].as_str().map(str::to_owned).or_else(|| stop_signal(process.stop_signal)),
         stop_timeout: process.stop_timeout,
         ..ContainerConfig::default()
     }
 }
 
-fn volumes(request: &Value) -> Vec<String> {
-    request["Volumes"].as_object().map(|volumes| volumes.keys().cloned().collect()).unwrap_or_default()
+/// Those of the request, and the image's.
+fn volumes(container: &Container) -> Vec<String> {
+    let asked = container.request["Volumes"].as_object().into_iter().flat_map(Map::keys).cloned();
+    let anonymous = |mount: &&Mount| matches!(mount.kind, MountKind::Volume { anonymous: true, .. });
+    let made = container.spec.mounts.iter().filter(anonymous).map(|mount| mount.target.clone());
+    asked.chain(made).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// The image's, if it is not the usual one.
+fn stop_signal(number: i32) -> Option<String> {
+    let signal = nix::sys::signal::Signal::try_from(number).ok().filter(|_| number != libc::SIGTERM);
+    signal.map(|signal| signal.as_str().to_owned())
 }
 
 /// `HostConfig` as it was sent, with what docker fills in.

@@ -184,8 +184,8 @@ pub(super) struct ContainerFlags {
     /// Added to the OOM killer's score, -1000 to 1000
     #[arg(long, value_name = "SCORE", allow_negative_numbers = true, help_heading = "Limits")]
     oom_score_adj: Option<i64>,
-    /// Parent cgroup
-    #[arg(long, value_name = "NAME", help_heading = "Limits")]
+    /// Parent cgroup: not served, and hidden, until it is; the daemon says so
+    #[arg(long, value_name = "NAME", hide = true)]
     cgroup_parent: Option<String>,
 
     /// Add a capability; may be repeated
@@ -209,8 +209,8 @@ pub(super) struct ContainerFlags {
     /// IPC namespace: private, host
     #[arg(long, value_name = "MODE", help_heading = "Security")]
     ipc: Option<String>,
-    /// UTS namespace: host
-    #[arg(long, value_name = "MODE", help_heading = "Security")]
+    /// UTS namespace: not served, and hidden, until it is; the daemon says so
+    #[arg(long, value_name = "MODE", hide = true)]
     uts: Option<String>,
 }
 

@@ -123,13 +123,20 @@ pub(super) enum Resized<'a> {
     Exec(&'a str),
 }
 
-/// Tells the daemon our terminal's size, now and whenever it changes, for ever.
-pub(super) async fn follow_size(client: &Client, whose: Resized<'_>) -> Result<std::convert::Infallible, CliError> {
+/// Tells the daemon our terminal's size, now and whenever it changes, for ever. `repaint`: a program that has drawn its
+/// screen for somebody else draws it anew only when the size changes, so that a larger one is told first.
+pub(super) async fn follow_size(
+    client: &Client,
+    whose: Resized<'_>,
+    mut repaint: bool,
+) -> Result<std::convert::Infallible, CliError> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut changes = signal(SignalKind::window_change())
         .map_err(|error| CliError::new(format!("cannot watch the terminal's size: {error}")))?;
     loop {
-        if let Some((rows, columns)) = terminal::size() {
+        let size = terminal::size();
+        let larger = size.filter(|_| std::mem::take(&mut repaint)).map(|(rows, columns)| (rows + 1, columns + 1));
+        for (rows, columns) in larger.into_iter().chain(size) {
             let (kind, id) = match whose {
                 Resized::Container(id) => ("containers", id),
                 Resized::Exec(id) => ("exec", id),

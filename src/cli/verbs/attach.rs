@@ -59,7 +59,7 @@ impl Attach {
         let attaching = run::attach(client, &id, streams, keys);
         let (hijacked, waiting) = tokio::try_join!(attaching, open_wait(client, &id, "not-running"))?;
         let raw = if tty && stdin { RawMode::enter()? } else { None };
-        let foreground = Foreground { client, whose: Resized::Container(&id), tty, stdin, keys, signals };
+        let foreground = Foreground { client, whose: Resized::Container(&id), tty, joined: true, stdin, keys, signals };
         let outcome = foreground.watch(hijacked, exit_code(waiting)).await;
         drop(raw);
         outcome

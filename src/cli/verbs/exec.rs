@@ -100,6 +100,7 @@ impl Exec {
         let foreground = Foreground {
             client,
             whose: Resized::Exec(&id),
+            joined: false,
             tty: self.tty,
             stdin: self.interactive,
             keys: self.detach_keys.as_deref(),

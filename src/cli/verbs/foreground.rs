@@ -17,6 +17,8 @@ pub(super) struct Foreground<'a> {
     /// Whom signals and sizes go to.
     pub(super) whose: Resized<'a>,
     pub(super) tty: bool,
+    /// It has run without us: its screen is to be drawn for us, and leaving it is worth a word.
+    pub(super) joined: bool,
     /// Our stdin goes to it.
     pub(super) stdin: bool,
     /// As `--detach-keys` gives them.
@@ -34,12 +36,14 @@ impl Foreground<'_> {
         let process = async {
             match carry(streams, self.tty, input).await? {
                 Ended::Output => exit_code.await,
+                // Docker's word, and its exit code.
+                Ended::Detached if self.joined => Err(CliError::new("read escape sequence")),
                 Ended::Detached => Ok(0),
             }
         };
         let sizes = async {
             match self.tty {
-                true => follow_size(self.client, self.whose).await.map(|never| match never {}),
+                true => follow_size(self.client, self.whose, self.joined).await.map(|never| match never {}),
                 false => std::future::pending().await,
             }
         };

@@ -96,6 +96,7 @@ impl Run {
             client,
             whose: Resized::Container(&id),
             tty: flags.tty,
+            joined: false,
             stdin: streams.stdin,
             keys: self.detach_keys.as_deref(),
             signals,

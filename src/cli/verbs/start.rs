@@ -62,7 +62,7 @@ impl Start {
         start(client, name.to_owned()).await?;
         let whose = Resized::Container(&id);
         let keys = self.detach_keys.as_deref();
-        let foreground = Foreground { client, whose, tty, stdin: streams.stdin, keys, signals };
+        let foreground = Foreground { client, whose, tty, joined: false, stdin: streams.stdin, keys, signals };
         let outcome = foreground.watch(hijacked, exit_code(waiting)).await;
         drop(raw);
         outcome

@@ -337,16 +337,30 @@ fn refusal(message: &str) -> Reply {
     Reply::Failed { exit_code: exit_code(&message), message }
 }
 
-/// libcontainer does not say where it could not go: for an exec it is the working directory, which nobody makes there.
+/// What libcontainer reports of wrong wishes, in words that people can do something with.
 fn plain(message: &str) -> String {
-    let Some((_, errno)) = message.split_once("failed to chdir e=") else { return message.to_owned() };
-    let reason = match errno.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default() {
+    if let Some((_, errno)) = message.split_once("failed to chdir e=") {
+        // For an exec it is the working directory, which nobody makes there.
+        return format!("cannot change to the working directory: {}", reason(errno));
+    }
+    if message.contains("failed to mount Mount {") && message.contains("ENOTDIR") {
+        let target = message.split("destination: \"").nth(1).and_then(|rest| rest.split('"').next());
+        return format!(
+            "error mounting to {:?}: not a directory: Are you trying to mount a directory onto a file (or vice-versa)? \
+             Check if the specified host path exists and is the expected type",
+            target.unwrap_or_default()
+        );
+    }
+    message.to_owned()
+}
+
+fn reason(errno: &str) -> &str {
+    match errno.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default() {
         "ENOENT" => "no such file or directory",
         "ENOTDIR" => "not a directory",
         "EACCES" => "permission denied",
         other => other,
-    };
-    format!("cannot change to the working directory: {reason}")
+    }
 }
 
 fn exit_code(message: &str) -> i32 {
