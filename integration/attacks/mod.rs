@@ -5,6 +5,7 @@
 //! not given to it: who has these is the host. Each attack is tried against the defence, where nothing of it may come
 //! through, and without, where it must: that is the control.
 
+mod bridges;
 mod devices;
 mod forwarding;
 mod honest;

@@ -1,8 +1,11 @@
 //! Neighbour tables of the host and of containers: which MAC they believe an address to have.
 
+use std::net::Ipv4Addr;
+
 use super::lies::Cast;
-use crate::harness::packets::frame::Mac;
-use crate::harness::packets::volley;
+
+use crate::harness::packets::frame::{IPV4, Ipv4, Mac, ethernet};
+use crate::harness::packets::{Attack, attack, volley};
 use crate::harness::{Host, until};
 
 const MODES: [&[&str]; 2] = [&[], &["--icc=false"]];
@@ -76,5 +79,35 @@ fn an_address_taken_is_of_no_use() {
         host.without_defences(|| assert_eq!(asked(), [thiefs.clone(), thiefs.clone()], "the control"));
         victim.sh("ip link set eth0 up && ip route add default via 172.17.0.1").ok();
         assert_eq!(host.lan().get("http://192.0.2.1:8080/"), "hello");
+    }
+}
+
+/// The kernel knows only so many neighbours (`gc_thresh3`), in all namespaces together: who makes it look for some that
+/// are not there can keep it from finding those that are.
+#[test]
+fn nobody_fills_the_hosts_table() {
+    for flags in MODES {
+        let host = Host::with(flags);
+        let mallory = host.run("busybox").cmd(&WAITS).start();
+        let (mallory, gateway) = (host.station(&mallory), host.station_at("pontoon0"));
+        let flood = || -> Vec<Attack> {
+            let anywhere = (0..200).map(|last| Ipv4Addr::new(172, 17, 200, last));
+            anywhere
+                .map(|to| {
+                    attack("somewhere", |t| {
+                        ethernet(mallory.mac, gateway.mac, IPV4, &Ipv4::new(mallory.ip, to).udp(40_000, 80, &t.0))
+                    })
+                })
+                .collect()
+        };
+        let known = || {
+            host.sh("ip neigh show dev pontoon0 nud all").ok().lines().filter(|it| it.contains("172.17.200.")).count()
+        };
+        volley(&mallory, &[&mallory], &flood());
+        assert_eq!(known(), 0, "the host looks for who is not there, with {flags:?}");
+        host.without_defences(|| {
+            volley(&mallory, &[&mallory], &flood());
+            assert!(known() > 100, "the control: {}", known());
+        });
     }
 }

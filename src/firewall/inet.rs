@@ -146,7 +146,9 @@ fn forward(plan: &mut Plan<'_>) {
     plan.rule("forward", vec![plan.out_by_bridge(), goto("to_containers")], "to containers");
     plan.rule("to_containers", vec![in_state(&["established"]), accept()], "replies");
     if plan.options.icc {
-        plan.rule("to_containers", vec![plan.in_by_bridge(), accept()], "between containers");
+        // To those that are there: to look for others, the kernel would fill its table of neighbours, the host's only one.
+        let between = vec![plan.in_by_bridge(), equal(destination(), held_in(SetName::ENDPOINTS)), accept()];
+        plan.rule("to_containers", between, "between containers");
     }
     let published = vec![redirected(), in_state(&["new"]), equal(destination(), held_in(SetName::ENDPOINTS)), accept()];
     plan.rule("to_containers", published, "published ports");

@@ -25,7 +25,12 @@ use crate::harness::wait::until;
 impl Host {
     /// A container's interface, for any frame at all.
     pub fn station(&self, container: &Container<'_>) -> Station<'_> {
-        Station::of(self, container)
+        self.station_of(container.pid())
+    }
+
+    /// The `eth0` of a container whose process the host knows by this number.
+    pub fn station_of(&self, pid: u32) -> Station<'_> {
+        Station::of(self, pid)
     }
 
     /// The neighbour's interface.
@@ -65,8 +70,7 @@ pub struct Station<'h> {
 
 impl<'h> Station<'h> {
     /// A container's `eth0`.
-    fn of(host: &'h Host, container: &Container<'_>) -> Self {
-        let pid = container.pid();
+    fn of(host: &'h Host, pid: u32) -> Self {
         let link = format!("nsenter --net=/proc/{pid}/ns/net ip -json link show dev eth0");
         let index = parsed(&host.sh(&link))[0]["link_index"].as_u64().expect("the index of the other side");
         let links = parsed(&host.sh("ip -json link show"));
