@@ -333,8 +333,10 @@ fn identity(store: &Store) -> anyhow::Result<String> {
 fn announce(engine: &Engine, sockets: &[PathBuf]) {
     let info = engine.info();
     let bridge = engine.network().map_or("none".to_owned(), |n| format!("{} {}", n.bridge, n.bip));
+    let names = engine.network().and_then(|n| Some(format!("{}:{}", n.gateway(), n.dns_port?)));
+    let names = names.as_deref().unwrap_or("none");
     let sockets: Vec<_> = sockets.iter().map(|path| format!("unix://{}", path.display())).collect();
-    tracing::info!(%bridge, running = info.running, listening = %sockets.join(" "), "ready");
+    tracing::info!(%bridge, %names, running = info.running, listening = %sockets.join(" "), "ready");
 }
 
 async fn checkpoint(database: PathBuf) {

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -16,8 +16,10 @@ use std::time::Duration;
 use hickory_proto::op::{MessageType, OpCode, ResponseCode};
 use hickory_server::net::xfer::Protocol;
 use hickory_server::server::Request;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
@@ -74,10 +76,10 @@ struct Place(Arc<Load>);
 
 impl NameServer {
     /// Serves the names of an intent, and hands on other questions, those of containers without `--dns` to the servers
-    /// that `resolv_conf` names. Ends with the runtime.
+    /// that `resolv_conf` names. Ends with the process.
     pub fn serve(sockets: Sockets, intent: &Intent, resolv_conf: &Path) -> io::Result<Self> {
         let Sockets { udp, tcp, .. } = sockets;
-        let (udp, tcp) = (Arc::new(UdpSocket::from_std(udp)?), TcpListener::from_std(tcp)?);
+        let (udp, tcp) = (Arc::new(udp), TcpListener::from_std(tcp)?);
         let server = Self {
             shared: Arc::new(Shared {
                 table: RwLock::new(Table::new(intent)),
@@ -86,8 +88,9 @@ impl NameServer {
                 counters: Counters::default(),
             }),
         };
-        tokio::spawn(server.shared.clone().serve_udp(udp));
         tokio::spawn(server.shared.clone().serve_tcp(tcp));
+        let (shared, runtime) = (server.shared.clone(), Handle::current());
+        std::thread::Builder::new().name("names".to_owned()).spawn(move || shared.read_datagrams(&udp, &runtime))?;
         Ok(server)
     }
 
@@ -153,30 +156,38 @@ impl Drop for Place {
 }
 
 impl Shared {
-    async fn serve_udp(self: Arc<Self>, socket: Arc<UdpSocket>) {
+    /// Reads datagrams, on a thread that does nothing else: while the runtime answers one container's flood, the others'
+    /// questions must not be lost for want of a reader.
+    fn read_datagrams(self: &Arc<Self>, socket: &Arc<UdpSocket>, runtime: &Handle) {
         let mut buffer = vec![0; BUFFER];
         loop {
-            let (length, source) = match socket.recv_from(&mut buffer).await {
-                Ok(received) => received,
+            match socket.recv_from(&mut buffer) {
+                Ok((length, source)) => self.take(&buffer[..length], source, socket, runtime),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    // An interruption is a reason to look again, too.
+                    let _ = poll(&mut [PollFd::new(socket, PollFlags::IN)], None);
+                }
                 Err(error) => {
                     tracing::warn!(%error, "cannot read questions for names");
-                    tokio::time::sleep(PAUSE).await;
-                    continue;
+                    let _ = poll(&mut [], Timespec::try_from(PAUSE).ok().as_ref());
                 }
-            };
-            self.counters.queries.add();
-            let Some(place) = self.load(source.ip()).unwrap_or_else(|| self.strangers.clone()).place() else {
-                self.counters.dropped.add();
-                continue;
-            };
-            let (server, socket, bytes) = (self.clone(), socket.clone(), buffer[..length].to_vec());
-            tokio::spawn(async move {
-                if let Some(answer) = server.answer(bytes, source, Transport::Udp, &place.0).await {
-                    // Who has gone away needs no answer.
-                    let _ = socket.send_to(&answer, source).await;
-                }
-            });
+            }
         }
+    }
+
+    /// Begins to answer a datagram, if its asker has a place for it.
+    fn take(self: &Arc<Self>, bytes: &[u8], source: SocketAddr, socket: &Arc<UdpSocket>, runtime: &Handle) {
+        self.counters.queries.add();
+        let Some(place) = self.load(source.ip()).unwrap_or_else(|| self.strangers.clone()).place() else {
+            return self.counters.dropped.add();
+        };
+        let (server, socket, bytes) = (self.clone(), socket.clone(), bytes.to_vec());
+        runtime.spawn(async move {
+            if let Some(answer) = server.answer(bytes, source, Transport::Udp, &place.0).await {
+                // Who has gone away needs no answer; where there is no room for it, it is lost like any datagram.
+                let _ = socket.send_to(&answer, source);
+            }
+        });
     }
 
     async fn serve_tcp(self: Arc<Self>, listener: TcpListener) {
@@ -244,7 +255,11 @@ impl Shared {
         };
         let answer = self.decide(&request, source.ip(), load).await;
         // Another container may have the address by now: what the last one wanted to know is not for it.
-        (self.asker(source.ip()) == Some(asker)).then(|| answer.encode(&request, over)).flatten()
+        let encode = || {
+            let failure = || Answer::only(ResponseCode::ServFail).encode(&request, over);
+            answer.encode(&request, over).or_else(failure)
+        };
+        (self.asker(source.ip()) == Some(asker)).then(encode).flatten()
     }
 
     async fn decide(&self, request: &Request, source: IpAddr, load: &Load) -> Answer {
@@ -296,3 +311,6 @@ fn checked(request: &Request) -> Result<Question, ResponseCode> {
     let question = Question::of(request).ok_or(ResponseCode::FormErr)?;
     if served(&question) { Ok(question) } else { Err(ResponseCode::Refused) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,9 @@ const WAITING: usize = 4 << 20;
 
 /// Why names cannot be served.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen for names on {gateway}, on port {ports:?} or any other: {source}")]
+#[error(
+    "cannot listen for names on the gateway, {gateway}, on a port of {ports:?} or any other, and containers would have nobody to ask: {source}"
+)]
 pub struct ListenError {
     gateway: Ipv4Addr,
     ports: std::ops::Range<u16>,

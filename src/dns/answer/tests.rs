@@ -2,7 +2,7 @@ use std::net::Ipv4Addr;
 use std::str::FromStr;
 
 use hickory_proto::op::{MessageType, OpCode, Query};
-use hickory_proto::rr::rdata::TXT;
+use hickory_proto::rr::rdata::{CNAME, TXT};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 use hickory_server::net::xfer::Protocol;
 use proptest::prelude::*;
@@ -101,6 +101,34 @@ fn only_whole_addresses_are_looked_up_backwards() {
 }
 
 proptest! {
+    /// Whatever a server says, what is handed on is a message, and no longer than it may be.
+    #[test]
+    fn any_answer(changes in proptest::collection::vec((any::<usize>(), any::<u8>()), 0..12), edns in any::<bool>()) {
+        let mut message = Message::response(1, OpCode::Query);
+        message.add_query(Query::query(name("long.test."), RecordType::TXT));
+        let alias = RData::CNAME(CNAME(name("other.long.test.")));
+        let mut records = Answer::ours(ResponseCode::NXDomain, &name("a.test."), Vec::new()).authorities;
+        records.extend([alias, address_data([192, 0, 2, 1].into())].map(|data| Record::from_rdata(name("long.test."), 1, data)));
+        message.add_answers(long(2).answers).add_authorities(records.clone()).add_additionals(records);
+        message.set_edns(Edns::new());
+        let mut bytes = message.to_vec().expect("bytes");
+        for (at, byte) in changes {
+            let at = at % bytes.len();
+            bytes[at] = byte;
+        }
+        let request = request("long.test.", edns.then_some(1232));
+        let question = Question::of(&request).expect("question");
+        if let Ok(message) = Message::from_vec(&bytes) {
+            let answer = Answer::of(message, &question);
+            for (over, most) in [(Transport::Udp, 1232), (Transport::Tcp, 65535)] {
+                if let Some(bytes) = answer.encode(&request, over) {
+                    prop_assert!(bytes.len() <= most);
+                    prop_assert!(bytes.starts_with(&4711u16.to_be_bytes()) && Message::from_vec(&bytes).is_ok(), "{:?}", bytes);
+                }
+            }
+        }
+    }
+
     /// Whatever comes, it is answered or not, and nothing breaks.
     #[test]
     fn any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..600), question in any::<bool>()) {
