@@ -363,6 +363,50 @@ fn who_is_no_container_is_refused() {
     assert_eq!(upstream.asked("plain.test"), before);
 }
 
+/// A neighbour that uses a container's address could have answers sent there, and take up the container's places.
+#[test]
+fn who_has_a_container_s_address_and_does_not_come_by_the_bridge_is_nobody() {
+    let host = host_with(&[]);
+    let web = host.run("busybox").hostname("web").cmd(&["sleep", "1000"]).start();
+    let (address, port) = (web.address(), names_port(&host));
+    host.lan().sh(&format!("ip address add {address}/32 dev eth0 && ip route add 172.17.0.1 via 192.0.2.1")).ok();
+    let capture = |file: &str, place: &str, filter: &str| {
+        let words =
+            [&["nsenter", "--target", place, "--net", "tcpdump", "-n", "-i", "any", "-U", "-w", file], &[filter][..]]
+                .concat();
+        let capture = host.itself().background(&words);
+        until("the capture has begun", || host.path(file).metadata().is_ok_and(|file| file.len() >= 24));
+        capture
+    };
+    let heard = |file: &str| host.sh(&format!("tcpdump -n -r {file} 2>&-")).stdout.lines().count();
+    let own = web.pid().to_string();
+    let _asked = capture("/run/asked", "1", &format!("udp and dst port {port} and src {address}"));
+    let _answered = capture("/run/answered", &own, &format!("udp and src host 172.17.0.1 and dst host {address}"));
+    let ask = format!("dig -b {address}#4711 @172.17.0.1 -p {port} +tries=1 +timeout=1 web");
+    until("the questions arrive", || {
+        host.lan().sh(&ask);
+        heard("/run/asked") > 2
+    });
+    // The control: the container's own question, with the same address and port, is answered, and seen to be.
+    let before = heard("/run/answered");
+    until("an answer is seen", || {
+        dig(&host, &web, "web").is("NOERROR", &[&format!("web. A {address}")]);
+        heard("/run/answered") > before
+    });
+    assert_eq!(before, 0, "answers to questions that the container did not ask");
+}
+
+#[test]
+fn names_are_answered_where_all_else_is_closed() {
+    let host = host_with(&["--icc=false", "--host-access=false"]);
+    let _upstream = Upstream::on(&host, "192.0.2.2", &[]);
+    let web = host.run("busybox").hostname("web").cmd(&["sleep", "1000"]).start();
+    for protocol in ["+notcp", "+tcp"] {
+        dig(&host, &web, &format!("web {protocol}")).is("NOERROR", &[&format!("web. A {}", web.address())]);
+        dig(&host, &web, &format!("plain.test {protocol}")).is("NOERROR", &["plain.test. A 192.0.2.80"]);
+    }
+}
+
 /// The port of the gateway where the daemon listens.
 fn names_port(host: &Host) -> u16 {
     let store = rusqlite::Connection::open(host.dir().join("pontoon/pontoon.db")).unwrap();

@@ -7,7 +7,7 @@
 //! - `hosts`, `resolv`: the files' text. Whatever does not belong into a file's grammar does not get into it: names and
 //!   options that could start a line of their own are left out, even if a caller should have failed to refuse them.
 //! - `zones`: what a container may know (pure)
-//! - `server`: who asks, and how much at once; `sockets`: where; `answer`: what is said, and as which bytes
+//! - `server`: who asks, and how much at once; `sockets`, `datagrams`: where; `answer`: what is said, and as which bytes
 //! - `forward`: questions about others; `upstream`: one question to one server; `host_servers`: which servers those are;
 //!   `cache`: what they have said
 //!
@@ -19,6 +19,7 @@
 mod answer;
 mod cache;
 mod counters;
+mod datagrams;
 mod forward;
 mod host_servers;
 mod hosts;

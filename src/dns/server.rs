@@ -1,13 +1,13 @@
 //! The server on the gateway's port: who asks, how much at once, and the way of a question to its answer.
 //!
-//! An asker is known by its address, which the firewall lets no other container use. Requests and answers are hickory's;
+//! An asker is known by its address, which the bridge's guard lets no other container use, and by the way it came. Requests and answers are hickory's;
 //! the loops that read them are ours, since one container must not be able to take what is everybody's: tasks, sockets,
 //! connections and turns at the upstream servers are counted for each asker, and what is more is dropped unread. A library
 //! asks again; an answer would only cost what the flood is after.
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -25,6 +25,7 @@ use tokio::time::timeout;
 
 use super::answer::{Answer, Transport, malformed, served};
 use super::counters::Counters;
+use super::datagrams::{Arrived, Datagrams};
 use super::forward::Forwarder;
 use super::host_servers::HostServers;
 use super::question::Question;
@@ -79,7 +80,8 @@ impl NameServer {
     /// that `resolv_conf` names. Ends with the process.
     pub fn serve(sockets: Sockets, intent: &Intent, resolv_conf: &Path) -> io::Result<Self> {
         let Sockets { udp, tcp, .. } = sockets;
-        let (udp, tcp) = (Arc::new(udp), TcpListener::from_std(tcp)?);
+        let udp = Arc::new(Datagrams::new(udp, &intent.options.bridge)?);
+        let tcp = TcpListener::from_std(tcp)?;
         let server = Self {
             shared: Arc::new(Shared {
                 table: RwLock::new(Table::new(intent)),
@@ -158,14 +160,14 @@ impl Drop for Place {
 impl Shared {
     /// Reads datagrams, on a thread that does nothing else: while the runtime answers one container's flood, the others'
     /// questions must not be lost for want of a reader.
-    fn read_datagrams(self: &Arc<Self>, socket: &Arc<UdpSocket>, runtime: &Handle) {
+    fn read_datagrams(self: &Arc<Self>, datagrams: &Arc<Datagrams>, runtime: &Handle) {
         let mut buffer = vec![0; BUFFER];
         loop {
-            match socket.recv_from(&mut buffer) {
-                Ok((length, source)) => self.take(&buffer[..length], source, socket, runtime),
+            match datagrams.receive(&mut buffer) {
+                Ok(arrived) => self.take(&buffer[..arrived.length], &arrived, datagrams, runtime),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     // An interruption is a reason to look again, too.
-                    let _ = poll(&mut [PollFd::new(socket, PollFlags::IN)], None);
+                    let _ = poll(&mut [PollFd::new(datagrams.socket(), PollFlags::IN)], None);
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot read questions for names");
@@ -176,16 +178,22 @@ impl Shared {
     }
 
     /// Begins to answer a datagram, if its asker has a place for it.
-    fn take(self: &Arc<Self>, bytes: &[u8], source: SocketAddr, socket: &Arc<UdpSocket>, runtime: &Handle) {
+    fn take(self: &Arc<Self>, bytes: &[u8], arrived: &Arrived, datagrams: &Arc<Datagrams>, runtime: &Handle) {
         self.counters.queries.add();
-        let Some(place) = self.load(source.ip()).unwrap_or_else(|| self.strangers.clone()).place() else {
+        let source = arrived.source;
+        let load = self.load(source.ip());
+        if load.is_some() && !arrived.inside {
+            // An answer would go to the container, which did not ask.
+            return self.counters.refused.add();
+        }
+        let Some(place) = load.unwrap_or_else(|| self.strangers.clone()).place() else {
             return self.counters.dropped.add();
         };
-        let (server, socket, bytes) = (self.clone(), socket.clone(), bytes.to_vec());
+        let (server, datagrams, bytes) = (self.clone(), datagrams.clone(), bytes.to_vec());
         runtime.spawn(async move {
             if let Some(answer) = server.answer(bytes, source, Transport::Udp, &place.0).await {
                 // Who has gone away needs no answer; where there is no room for it, it is lost like any datagram.
-                let _ = socket.send_to(&answer, source);
+                let _ = datagrams.socket().send_to(&answer, source);
             }
         });
     }

@@ -1,7 +1,7 @@
 //! On the loopback, where every address is somebody: 127.0.0.2 is a container.
 
 use std::collections::BTreeMap;
-use std::net::TcpStream as Connection;
+use std::net::{TcpStream as Connection, UdpSocket};
 use std::str::FromStr;
 
 use hickory_proto::op::{Message, Query};
@@ -36,7 +36,8 @@ fn server() -> (NameServer, u16) {
     let sockets = Sockets::bind(GATEWAY, None).expect("a port");
     let port = sockets.port();
     let endpoints = BTreeMap::from([(id(2), endpoint("web", WEB))]);
-    let intent = Intent { options: NetworkOptions::usual(), endpoints };
+    let options = NetworkOptions { bridge: "lo".to_owned(), ..NetworkOptions::usual() };
+    let intent = Intent { options, endpoints };
     (NameServer::serve(sockets, &intent, Path::new("/nonexistent")).expect("served"), port)
 }
 
