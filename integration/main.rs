@@ -15,6 +15,7 @@ mod bridge_options;
 mod daemon;
 mod exec;
 mod failures;
+mod firewall;
 mod images;
 mod lifecycle;
 mod limits_and_security;

@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::delta::Delta;
 use super::elements::Elements;
+use super::held::Held;
 use super::writers::Writers;
 use super::{FirewallError, conntrack, names, nft, ruleset};
 use crate::model::{Change, Intent, NetworkOptions};
@@ -66,10 +67,43 @@ impl Committer {
     }
 
     async fn reconcile(&mut self, intent: Intent) -> Result<(), FirewallError> {
-        let elements = Elements::of(&intent.options, &intent.endpoints)?;
-        nft::commit("set up the firewall", &ruleset::replace(&intent.options, &elements), &self.writers).await?;
+        let options = &intent.options;
+        let elements = Elements::of(options, &intent.endpoints)?;
+        let (held, planned) = tokio::join!(Held::now(options), Held::planned(options, &elements));
+        let held = held.unwrap_or_default();
+        let table = names::table(options);
+        if !self.follow(planned.as_ref().and_then(|planned| held.difference(planned, &table)), &table).await {
+            nft::commit("set up the firewall", &ruleset::replace(options, &elements), &self.writers).await?;
+        }
+        let closed = planned.map(|planned| held.closed(&planned)).unwrap_or_default();
+        if !closed.is_empty() {
+            conntrack::forget(closed).await;
+        }
         (self.options, self.elements, self.stale) = (intent.options, elements, false);
         Ok(())
+    }
+
+    /// Whether a difference leads to the plan, and did.
+    async fn follow(&self, difference: Option<Vec<serde_json::Value>>, table: &str) -> bool {
+        let Some(commands) = difference else {
+            tracing::info!(%table, "the firewall is written as a whole");
+            return false;
+        };
+        if commands.is_empty() {
+            tracing::debug!(%table, "the firewall stands as it was left");
+            return true;
+        }
+        let transaction = serde_json::json!({ "nftables": commands });
+        match nft::commit("bring the firewall up to date", &transaction, &self.writers).await {
+            Ok(()) => {
+                tracing::info!(%table, "the firewall stands but for elements that follow what has changed");
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%table, %error, "the firewall is not as it was a moment ago: writing it anew");
+                false
+            }
+        }
     }
 
     /// Applies all changes in one transaction, or each alone if that fails.

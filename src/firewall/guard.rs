@@ -75,7 +75,8 @@ fn entrance(plan: &mut Plan<'_>) {
     plan.base("prerouting", NfChainType::Filter, NfHook::Prerouting, FIRST);
     let by_container = || equal(in_port(), held_in(SetName::PORTS));
     plan.rule("prerouting", vec![by_container(), goto("from_port")], "from containers");
-    // These go to the bridge itself without passing prerouting, and would teach it addresses.
+    // These go to the bridge itself without passing prerouting, and would teach it addresses. (LLDP does not even pass
+    // here; it teaches nothing, as ports of ours do not learn.)
     plan.base("input", NfChainType::Filter, NfHook::Input, FIRST);
     let reserved = equal(masked(field("ether", "daddr"), "ff:ff:ff:ff:ff:f0"), text("01:80:c2:00:00:00"));
     plan.rule("input", vec![by_container(), reserved, condemn(Cause::Control)], "from containers to the bridge");

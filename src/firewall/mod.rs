@@ -9,6 +9,7 @@
 //!   `syntax` has nft's words for them
 //! - `elements`: endpoints → facts, and the difference that a change makes (`delta`); `facts`: facts → elements
 //! - `committer`: one transaction after another, shared by changes that come together
+//! - `held`: what the kernel holds already, and the difference to the plan
 //! - `conntrack`: the flows of what was closed
 //! - `netfilter`: messages to and from the kernel's packet filter
 //! - `nft`: the command that carries a transaction into the kernel
@@ -20,6 +21,7 @@ mod delta;
 mod elements;
 mod facts;
 mod guard;
+mod held;
 mod inet;
 mod names;
 mod netfilter;
@@ -114,8 +116,9 @@ impl Firewall {
         Self { commands, writers }
     }
 
-    /// Makes the kernel hold the intent's ruleset: replaces the daemon's own tables in one transaction. Established
-    /// flows stay: conntrack knows them, whatever table is in force.
+    /// Makes the kernel hold the intent's ruleset: where the daemon's tables have the right rules already, by changing the
+    /// elements that differ, else by replacing both tables in one transaction. Established flows stay: conntrack knows
+    /// them, whatever table is in force. The flows of what went meanwhile end.
     pub async fn reconcile(&self, intent: &Intent) -> Result<(), FirewallError> {
         self.ask(|reply| Command::Reconcile(Box::new(intent.clone()), reply)).await
     }

@@ -3,9 +3,10 @@
 //! The helper of the `nftables` crate would do but for one thing: it leaves nft's words of complaint to our stderr, and an
 //! error that does not say what nft said helps nobody.
 
+use std::io::Write;
 use std::process::Stdio;
 
-use nftables::schema::Nftables;
+use serde::Serialize;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
@@ -18,7 +19,7 @@ const SBIN: &str = "/usr/local/sbin:/usr/sbin:/sbin";
 /// Applies the transaction, as a whole or not at all.
 pub(super) async fn commit(
     step: &'static str,
-    transaction: &Nftables<'_>,
+    transaction: &impl Serialize,
     writers: &Writers,
 ) -> Result<(), FirewallError> {
     let payload = serde_json::to_vec(transaction).map_err(|e| failed(step, e.into()))?;
@@ -51,6 +52,29 @@ async fn run(payload: &[u8], writers: &Writers) -> std::io::Result<std::process:
         writers.failed(pid);
     }
     output
+}
+
+/// Applies the transaction in the calling thread's network namespace, and waits.
+pub(super) fn feed(payload: &[u8]) -> std::io::Result<()> {
+    let mut nft = command();
+    nft.args(["-j", "-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut nft = nft.spawn()?;
+    if let Some(mut stdin) = nft.stdin.take() {
+        let _ = stdin.write_all(payload);
+    }
+    answer(&nft.wait_with_output()?).map(drop)
+}
+
+/// What nft answers in the calling thread's network namespace.
+pub(super) fn ask(words: &[&str]) -> std::io::Result<String> {
+    answer(&command().args(words).stdin(Stdio::null()).output()?)
+}
+
+fn answer(output: &std::process::Output) -> std::io::Result<String> {
+    match output.status.success() {
+        true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+        false => Err(std::io::Error::other(complaint(&output.stderr, &output.stdout))),
+    }
 }
 
 /// nft, wherever the administrator's programs are, speaking English.
