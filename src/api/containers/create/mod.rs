@@ -51,7 +51,7 @@ struct Action {
 /// Creates a container.
 pub(in crate::api) async fn create(api: &Api, query: &Query, request: Request<Incoming>) -> Result<Response, ApiError> {
     check_platform(query.get("platform"))?;
-    let name = query.get("name").map(str::to_owned);
+    let name = query.get("name").filter(|name| !name.is_empty()).map(str::to_owned);
     let body: Value = body::read_json(request).await?;
     let config = api.engine.config();
     let daemon = Daemon { cpus: cpus(), log_driver: &config.log_driver, log_opts: &config.log_opts };
