@@ -89,3 +89,40 @@ fn what_is_published_on_loopback_is_the_hosts() {
         seen.everything_of(&["TCP from 192.0.2.2", "UDP from 192.0.2.2"]);
     });
 }
+
+/// A container's flow to the neighbour lets in the answers to it, and nothing beside.
+#[test]
+fn a_flow_opens_nothing_beside_itself() {
+    let host = Host::new();
+    host.sh(CREDULOUS).ok();
+    let client = host.run("busybox").cmd(&["sleep", "1000"]).start();
+    let other = host.run("busybox").cmd(&["sleep", "1000"]).start();
+    let (client, other) = (host.station(&client), host.station(&other));
+    let (lan, door, gateway) = (host.lan_station(), host.station_at("lan0"), host.station_at("pontoon0"));
+    let begin = |t: &[u8]| ethernet(client.mac, gateway.mac, IPV4, &Ipv4::new(client.ip, lan.ip).udp(42_000, 7000, t));
+    volley(&client, &[&lan], &[attack("a question", |t| begin(&t.0))]).everything();
+
+    let frame = |packet: &[u8]| ethernet(lan.mac, door.mac, IPV4, packet);
+    let from = |source: Ipv4Addr, to: Ipv4Addr, ports: (u16, u16), t: Token| {
+        frame(&Ipv4::new(source, to).udp(ports.0, ports.1, &t.0))
+    };
+    let beside = || {
+        [
+            attack("to the container's own address", |t| from(lan.ip, client.ip, (7000, 42_000), t)),
+            attack("from another port", |t| from(lan.ip, door.ip, (7001, 42_000), t)),
+            attack("to another port", |t| from(lan.ip, door.ip, (7000, 42_001), t)),
+            attack("from another address", |t| from([192, 0, 2, 9].into(), door.ip, (7000, 42_000), t)),
+            attack("by TCP", |t| frame(&Ipv4::new(lan.ip, door.ip).tcp(7000, 42_000, SYN | ACK, &t.0))),
+            attack("to another container", |t| from(lan.ip, other.ip, (7000, 42_000), t)),
+        ]
+    };
+    volley(&lan, &[&client, &other], &beside()).nothing();
+    let elsewhere = attack("an answer that wants to go on to another", |t| {
+        let ip = Ipv4::new(lan.ip, door.ip).options(&[&[131, 7, 4][..], &other.ip.octets()].concat());
+        frame(&ip.udp(7000, 42_000, &t.0))
+    });
+    volley(&lan, &[&other], &[elsewhere]).nothing();
+    let answer = attack("the answer", |t| from(lan.ip, door.ip, (7000, 42_000), t));
+    volley(&lan, &[&client], &[answer]).everything();
+    volley(&lan, &[&client, &other], &beside()).nothing();
+}

@@ -6,6 +6,7 @@
 //! through, and without, where it must: that is the control.
 
 mod bridges;
+mod chance;
 mod devices;
 mod forwarding;
 mod honest;

@@ -1,5 +1,6 @@
 //! Who says to be another is not heard, whether containers may talk to each other or not.
 
+use super::honest;
 use super::lies::Cast;
 use crate::harness::Host;
 use crate::harness::packets::frame::{IPV4, Ipv4, ethernet};
@@ -26,12 +27,8 @@ fn by_neighbours() {
         volley(&liar, &[&victim], &attacks()).nothing();
         // Who tells the truth is heard.
         if flags.is_empty() {
-            let true_frame = || {
-                attack("the truth", |t| {
-                    ethernet(liar.mac, victim.mac, IPV4, &Ipv4::new(liar.ip, victim.ip).udp(40_000, 80, &t.0))
-                })
-            };
-            volley(&liar, &[&victim], &[true_frame()]).everything();
+            volley(&liar, &[&victim], &honest::ipv4(&liar, &victim, victim.mac)).everything();
+            volley(&liar, &[&victim], &honest::ipv4(&liar, &victim, gateway.mac)).everything();
         }
     }
 }

@@ -41,6 +41,15 @@ impl Token {
         Self(text.into_bytes().try_into().expect("sixteen characters"))
     }
 
+    /// The frame with another token in its place.
+    pub fn replaced_by(&self, other: Self, frame: &[u8]) -> Vec<u8> {
+        let mut frame = frame.to_vec();
+        while let Some(at) = frame.windows(self.0.len()).position(|window| window == self.0) {
+            frame[at..at + other.0.len()].copy_from_slice(&other.0);
+        }
+        frame
+    }
+
     /// Whether a frame, or a datagram, carries it.
     pub fn is_in(&self, bytes: &[u8]) -> bool {
         bytes.windows(self.0.len()).any(|window| window == self.0)

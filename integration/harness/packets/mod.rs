@@ -46,6 +46,24 @@ pub fn attacks(name: &str, frames: impl FnOnce(Token) -> Vec<Vec<u8>>) -> Attack
     Attack { name: name.to_owned(), token, frames: frames(token) }
 }
 
+impl Attack {
+    /// What it sends.
+    pub fn frames(&self) -> &[Vec<u8>] {
+        &self.frames
+    }
+
+    /// The same under a new token, with each frame changed; the change is told the token.
+    pub fn anew(&self, mut change: impl FnMut(&mut Vec<u8>, &[u8])) -> Self {
+        let token = Token::new();
+        let frames = self.frames.iter().map(|frame| {
+            let mut frame = self.token.replaced_by(token, frame);
+            change(&mut frame, &token.0);
+            frame
+        });
+        Self { name: self.name.clone(), token, frames: frames.collect() }
+    }
+}
+
 /// What came of a volley: for each attack the number of frames heard by all who listened.
 pub struct Seen(Vec<(String, usize)>);
 
@@ -69,6 +87,12 @@ impl Seen {
     pub fn everything(&self) {
         let lost = self.names(|_, count| count == 0);
         assert!(lost.is_empty(), "the control: these should have come through:{lost}");
+    }
+
+    /// The control of many attacks, of which not each need come through.
+    #[track_caller]
+    pub fn something(&self) {
+        assert!(self.0.iter().any(|(_, count)| *count > 0), "the control: something should have come through");
     }
 
     /// The same, of these only.
