@@ -10,7 +10,6 @@ mod harness;
 
 mod archetypes;
 mod attacks;
-mod audit_differential;
 mod bad_input;
 mod bridge_options;
 mod daemon;

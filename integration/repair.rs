@@ -95,3 +95,111 @@ fn what_a_container_had_under_way_ends_with_it() {
     until("the entries are gone", || !host.sh("conntrack -L 2>/dev/null").ok().contains(&format!("={address} ")));
     assert!(established(&others), "of nobody else");
 }
+
+/// How long what somebody changed may stay so.
+const SOON: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Runs `change` on the host, and waits until `state` says again what it said before. First with the daemon frozen: then
+/// nothing comes back, and `state` is one that the change does change.
+#[track_caller]
+fn restored(host: &Host, change: &str, state: &str, words: &str) {
+    let look = || host.sh(state).stdout;
+    let before = look();
+    let log = || host.daemon().log();
+    let seen = log().len();
+    {
+        let _frozen = host.freeze_daemon();
+        host.sh(change).ok();
+        assert!(look() != before, "`{change}` changes nothing that `{state}` shows: {before}");
+    }
+    let begin = std::time::Instant::now();
+    until(&format!("`{change}` is undone; before: {before}"), || look() == before);
+    // The machine has others to serve; the promise is about this one's work.
+    if begin.elapsed() > SOON {
+        eprintln!("`{change}` was undone after {:?}", begin.elapsed());
+    }
+    until(&format!("the log says {words:?} of `{change}`"), || log()[seen..].contains(words));
+    let lines = log()[seen..].lines().filter(|line| line.contains(words)).count();
+    assert_eq!(lines, 1, "one line: {}", &log()[seen..]);
+}
+
+const TABLES: &str = "nft --stateless --numeric list ruleset | sort";
+
+#[test]
+fn the_firewall_is_restored_whatever_becomes_of_it() {
+    let host = Host::with(&["--icc=false"]);
+    let _web = host.run("busybox").publish("8080:80").serving().start();
+    for (change, words) in [
+        ("nft flush ruleset", "deleted table inet pontoon-pontoon0; deleted table bridge pontoon-pontoon0"),
+        ("nft delete table inet pontoon-pontoon0", "deleted table inet pontoon-pontoon0"),
+        ("nft delete table bridge pontoon-pontoon0", "deleted table bridge pontoon-pontoon0"),
+        (
+            "nft insert rule inet pontoon-pontoon0 forward accept",
+            "added 1 rule to chain forward of table inet pontoon-pontoon0",
+        ),
+        (
+            "nft delete element inet pontoon-pontoon0 published_any_port { tcp . 8080 }",
+            "deleted 1 element from published_any_port of table inet pontoon-pontoon0",
+        ),
+        ("nft flush chain inet pontoon-pontoon0 forward", "from chain forward of table inet pontoon-pontoon0"),
+    ] {
+        restored(&host, change, TABLES, words);
+        assert_eq!(host.lan().get("http://192.0.2.1:8080/"), "hello", "{change}");
+    }
+    let events = host.docker(&["events", "--since", "10m", "--until", "0s", "--filter", "type=network"]).ok();
+    let lines: Vec<_> = events.lines().filter(|line| line.contains("network repair")).collect();
+    assert_eq!(lines.len(), 6, "{events}");
+    assert!(lines.iter().all(|line| line.contains("process=nft") && line.contains("pid=")), "{events}");
+    // Other tables are others' business.
+    let log = host.daemon().log();
+    host.sh("nft add table inet mine && nft add chain inet mine c && nft delete table inet mine").ok();
+    restored(&host, "nft delete table inet pontoon-pontoon0", TABLES, "deleted table inet pontoon-pontoon0");
+    let said = host.daemon().log()[log.len()..].to_owned();
+    assert_eq!(said.matches("was changed by another program").count(), 1, "{said}");
+}
+
+/// What is seen of the bridge and of its ports, but for what changes by itself.
+const BRIDGE: &str = "ip -o link show master pontoon0 | sed 's/^[0-9]*: //; s/@.*master/ master/; s/ mode .*//'
+    ip -o link show pontoon0 | sed 's/^[0-9]*: //' | grep -o 'mtu [0-9]*\\|[<,]UP'
+    ip -o -4 address show pontoon0 | grep -o 'inet [0-9./]*'
+    bridge -d link show | grep -o 'isolated [onf]*\\|learning [onf]*\\| flood [onf]*'
+    bridge fdb show br pontoon0 | grep static
+    sysctl net.ipv4.ip_forward net.ipv4.conf.pontoon0.route_localnet net.ipv4.conf.pontoon0.proxy_arp_pvlan";
+
+#[test]
+fn the_bridge_is_restored_whatever_becomes_of_it() {
+    let host = Host::with(&["--icc=false"]);
+    let web = host.run("busybox").publish("8080:80").serving().start();
+    let mac = web.inspect("{{.NetworkSettings.Networks.bridge.MacAddress}}");
+    let port = host.sh(&format!("bridge fdb show br pontoon0 | awk '/^{mac} /{{print $3}}'")).ok();
+    let with = |words: &str| words.replace("PORT", &port).replace("MAC", &mac);
+    for (change, words) in [
+        ("bridge link set dev PORT isolated off", "changed isolated of port PORT"),
+        ("SYSFS/class/net/PORT/brport/learning'", "changed learning of port PORT"),
+        ("ip link set PORT type bridge_slave flood on", "changed flood of port PORT"),
+        ("ip link set PORT down", "set port PORT down"),
+        ("ip link set PORT nomaster", "took port PORT off the bridge"),
+        ("bridge fdb del MAC dev PORT master", "changed the forwarding entry of MAC on port PORT"),
+        ("ip link set pontoon0 down", "set bridge pontoon0 down"),
+        ("ip link set pontoon0 mtu 1300", "set the MTU of bridge pontoon0 to 1300"),
+        ("ip address flush dev pontoon0", "removed address 172.17.0.1/16 from bridge pontoon0"),
+        ("sysctl -w net.ipv4.ip_forward=0", "set net.ipv4.ip_forward to 0"),
+        ("sysctl -w net.ipv4.conf.pontoon0.proxy_arp_pvlan=0", "set net.ipv4.conf.pontoon0.proxy_arp_pvlan to 0"),
+        ("ip link del PORT", "deleted port PORT"),
+        ("ip link del pontoon0", "deleted bridge pontoon0"),
+    ] {
+        // /sys shows the network that it was mounted in.
+        let change =
+            with(change).replace("SYSFS", "unshare --mount bash -c 'mount -t sysfs sysfs /sys && echo 1 >/sys");
+        restored(&host, &change, BRIDGE, &with(words));
+        assert_eq!(host.lan().get("http://192.0.2.1:8080/"), "hello", "{change}");
+        web.exec(&["ping", "-c1", "-W2", "172.17.0.1"]).ok();
+    }
+    let events = host.docker(&["events", "--since", "10m", "--until", "0s", "--filter", "event=repair"]).ok();
+    assert!(events.lines().count() >= 13, "{events}");
+    // What ends is not repaired.
+    let log = host.daemon().log().len();
+    web.verb(&["rm", "--force"]).ok();
+    host.run("busybox").cmd(&["true"]).once().ok();
+    assert!(!host.daemon().log()[log..].contains("by another program"), "{}", host.daemon().log());
+}

@@ -88,11 +88,11 @@ fn a_container_is_never_open_before_its_rules_are_in_force() {
     drop(knocking);
     assert!(!host.path("/run/open").exists(), "the neighbour got in");
     // The control: the neighbour's way does lead there, if the firewall lets it.
-    host.sh("nft flush ruleset").ok();
     let address = started[0].address();
+    host.kill_daemon();
+    host.sh("nft flush ruleset").ok();
     assert_eq!(host.lan().get(&format!("http://{address}/")), "hello");
     // Whoever flushes the tables gets them back with the next daemon.
-    host.stop_daemon();
     host.restart_daemon();
     host.lan().cannot_get(&format!("http://{address}/"));
 }

@@ -30,6 +30,9 @@ use crate::model::NetworkOptions;
 use crate::runner::Runner;
 use crate::store::{LAST_LEASE, Store};
 
+/// They hear of what others change.
+type Watches = (crate::firewall::Watch, bridge::Watch);
+
 /// How long requests under way may take after SIGTERM.
 const DRAIN: Duration = Duration::from_secs(10);
 /// How often SQLite's log is folded into the database.
@@ -96,9 +99,12 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let database = config.data_root.join("pontoon.db");
     let store = Arc::new(Store::open(&database)?);
     let images = open_images(&config, store.clone()).await?;
-    let network = match network_options {
-        Some(options) => Some(bring_up_network(&config, options, &store).await?),
-        None => None,
+    let (network, watches) = match network_options {
+        Some(options) => {
+            let (network, watches) = bring_up_network(&config, options, &store).await?;
+            (Some(network), Some(watches))
+        }
+        None => (None, None),
     };
     let warnings = config.warnings.clone();
     for warning in &warnings {
@@ -115,6 +121,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         warnings,
     });
     engine.restore().await.context("cannot take over what the last daemon left")?;
+    if let Some((firewall, bridge)) = watches {
+        engine.guard(firewall, bridge);
+    }
     announce(&engine, &sockets);
 
     let stop = CancellationToken::new();
@@ -188,12 +197,18 @@ async fn choose_subnet(config: &Config, bridge: &str) -> anyhow::Result<ipnetwor
 
 /// The firewall first: the bridge is safe only behind it. And before that the port for names, since the firewall leads
 /// there what containers ask.
-async fn bring_up_network(config: &Config, mut options: NetworkOptions, store: &Store) -> anyhow::Result<Network> {
+async fn bring_up_network(
+    config: &Config,
+    mut options: NetworkOptions,
+    store: &Store,
+) -> anyhow::Result<(Network, Watches)> {
     let sockets = listen_for_names(&options, store)?;
     options.dns_port = Some(sockets.port());
     let intent = restore::stored_intent(store, &options)?;
     let firewall = Firewall::new(&intent);
     let names = NameServer::serve(sockets, &intent, Path::new(RESOLV_CONF)).context("cannot serve names")?;
+    // Before anything is in force: what is changed from now on is heard of, and put right once all is.
+    let firewall_watch = firewall.watch(&options)?;
     firewall.reconcile(&intent).await?;
     let bridge = match config.bridge {
         BridgeChoice::Existing(_) => Bridge::existing(&options).await?,
@@ -201,7 +216,8 @@ async fn bring_up_network(config: &Config, mut options: NetworkOptions, store: &
     };
     let mut pool = ipam::Pool::new(options.bip, options.fixed_cidr);
     pool.resume(store.meta(LAST_LEASE)?.and_then(|address| address.parse().ok()));
-    Ok(Network { firewall, names, bridge, options, pool: std::sync::Mutex::new(pool) })
+    let watches = (firewall_watch, bridge.watch()?);
+    Ok((Network { firewall, names, bridge, options, pool: std::sync::Mutex::new(pool) }, watches))
 }
 
 /// The port of the last daemon, if it can be had: rules in force lead there.

@@ -3,15 +3,20 @@
 //! - [`ipam`]: which address a container gets
 //! - `settings`: which kernel parameters the bridge needs, and why
 //! - `port`: the veth pair of one container
+//! - `watch`: hears what others change; `faults`: what that means (pure); `repair`: puts it right
 //! - `host`: what the host has already: routes, a bridge's address
 
+mod faults;
 mod host;
 pub mod ipam;
 mod port;
+mod repair;
 mod settings;
+mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
@@ -21,11 +26,12 @@ use rtnetlink::packet_route::link::{BridgeStpState, InfoKind, LinkAttribute, Lin
 use rtnetlink::{Handle, LinkBridge, LinkMessageBuilder, LinkUnspec};
 use tokio::sync::Mutex;
 
-use crate::model::{Endpoint, MacAddr, NetworkOptions};
+use crate::model::{Endpoint, NetworkOptions};
 use crate::netns::{NetNs, NetNsError};
 
 pub use host::{choose_bip, routes, standing_address};
 pub use port::port_name;
+pub use watch::Watch;
 
 /// In this time the end of a namespace has taken its port along, unless something holds it.
 const USUAL_END: Duration = Duration::from_secs(1);
@@ -96,12 +102,25 @@ pub enum BridgeError {
 #[derive(Clone)]
 pub struct Bridge {
     netlink: Handle,
-    index: u32,
+    /// Another one when somebody deleted the bridge, and it was made anew.
+    index: Arc<AtomicU32>,
     options: Arc<NetworkOptions>,
-    /// The ports that are open, and the container's address behind each: what is put up again when somebody else takes it
-    /// down. A port that is attached but not open is not among them. Whoever repairs a port holds the lock meanwhile, so
-    /// that none is put up after it was closed.
-    open: Arc<Mutex<BTreeMap<String, MacAddr>>>,
+    /// Made by us, not the operator's.
+    own: bool,
+    /// What is put up again when somebody else takes it down: a port that is attached but not open is not among them.
+    /// Whoever repairs a port holds the lock meanwhile, so that none is put up after it was closed.
+    open: Arc<Mutex<BTreeMap<String, OpenPort>>>,
+}
+
+/// A port that traffic passes.
+struct OpenPort {
+    endpoint: Endpoint,
+    /// Where its other end is, if that is known.
+    netns: Option<NetNs>,
+    /// 0: there was no such interface.
+    index: u32,
+    /// It is up, or should be; before that, it is being opened.
+    ready: bool,
 }
 
 impl Bridge {
@@ -129,10 +148,10 @@ impl Bridge {
         // Without NLM_F_EXCL: a bridge that stands is changed instead.
         let request = netlink.link().add(message).set_flags(NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE);
         request.execute().await.map_err(failed("create bridge", name))?;
-        let bridge = Self::found(netlink, options).await?;
+        let bridge = Self { own: true, ..Self::found(netlink, options).await? };
         match bridge.configure_own().await {
             Err(e) if standing.is_none() => {
-                let _ = bridge.netlink.link().del(bridge.index).execute().await;
+                let _ = bridge.netlink.link().del(bridge.index()).execute().await;
                 Err(e)
             }
             result => result.map(|()| bridge),
@@ -152,7 +171,8 @@ impl Bridge {
     async fn found(netlink: Handle, options: &NetworkOptions) -> Result<Self, BridgeError> {
         match find_bridge(&netlink, &options.bridge).await? {
             Some(link) => {
-                Ok(Self { netlink, index: link.header.index, options: Arc::new(options.clone()), open: Arc::default() })
+                let (index, options) = (Arc::new(link.header.index.into()), Arc::new(options.clone()));
+                Ok(Self { netlink, index, options, own: false, open: Arc::default() })
             }
             None => Err(BridgeError::Missing(options.bridge.clone())),
         }
@@ -166,11 +186,11 @@ impl Bridge {
         self.switch_bridge_filter_off().await?;
         // After its creation, not with it: only a change is remembered as the operator's wish, and otherwise the MTU
         // follows the ports'.
-        let mtu = LinkUnspec::new_with_index(self.index).mtu(self.options.mtu).build();
+        let mtu = LinkUnspec::new_with_index(self.index()).mtu(self.options.mtu).build();
         links.set(mtu).execute().await.map_err(failed("set the MTU of", name))?;
         self.set_address().await?;
         self.renew_port_flags().await?;
-        let up = LinkUnspec::new_with_index(self.index).up().build();
+        let up = LinkUnspec::new_with_index(self.index()).up().build();
         links.set(up).execute().await.map_err(failed("bring up", name))
     }
 
@@ -183,7 +203,7 @@ impl Bridge {
         let request = self.netlink.link().get();
         let links: Vec<LinkMessage> = request.execute().try_collect().await.map_err(failed("list", "interfaces"))?;
         let foreign =
-            |link: &&LinkMessage| port::kind(link) == Some(&InfoKind::Bridge) && link.header.index != self.index;
+            |link: &&LinkMessage| port::kind(link) == Some(&InfoKind::Bridge) && link.header.index != self.index();
         match links.iter().find(foreign).and_then(interface_name) {
             None => settings::apply(&settings::no_bridge_filter()),
             Some(other) => {
@@ -201,7 +221,7 @@ impl Bridge {
     async fn set_address(&self) -> Result<(), BridgeError> {
         let (bip, name) = (self.options.bip, &self.options.bridge);
         let addresses =
-            host::addresses(&self.netlink, self.index).await.map_err(failed("read the addresses of", name))?;
+            host::addresses(&self.netlink, self.index()).await.map_err(failed("read the addresses of", name))?;
         // Others go first: the kernel takes a primary address's secondaries along when it is deleted.
         for (_, message) in addresses.iter().filter(|(address, _)| *address != bip) {
             let request = self.netlink.address().del(message.clone());
@@ -210,7 +230,7 @@ impl Bridge {
         if addresses.iter().any(|(address, _)| *address == bip) {
             return Ok(());
         }
-        let request = self.netlink.address().add(self.index, bip.ip().into(), bip.prefix());
+        let request = self.netlink.address().add(self.index(), bip.ip().into(), bip.prefix());
         request.execute().await.map_err(failed("add an address to", &format!("{name}: {bip}")))
     }
 
@@ -227,19 +247,35 @@ impl Bridge {
         }
     }
 
-    /// Lets traffic pass: the port goes up. Called after the firewall knows the endpoint.
-    pub async fn open_port(&self, endpoint: &Endpoint) -> Result<(), BridgeError> {
+    /// Lets traffic pass: the port goes up, and is kept so. Called after the firewall knows the endpoint.
+    pub async fn open_port(&self, endpoint: &Endpoint, netns: Option<&NetNs>) -> Result<(), BridgeError> {
         let port = &endpoint.port;
-        self.open.lock().await.insert(port.clone(), endpoint.mac);
+        let index = port::index(port).unwrap_or_default();
+        let opening = OpenPort { endpoint: endpoint.clone(), netns: netns.cloned(), index, ready: false };
+        self.open.lock().await.insert(port.clone(), opening);
         let up = LinkUnspec::new_with_name(port).up().build();
-        self.netlink.link().set(up).execute().await.map_err(failed("open port", port))
+        self.netlink.link().set(up).execute().await.map_err(failed("open port", port))?;
+        self.keep_open(port).await;
+        Ok(())
     }
 
     /// Takes over the port of a container that runs already. It may have been made under other options, or by a daemon
-    /// that knew less.
-    pub async fn adopt_port(&self, endpoint: &Endpoint) -> Result<(), BridgeError> {
-        port::harden(self, &endpoint.port, endpoint.mac).await?;
-        self.open_port(endpoint).await
+    /// that knew less. One that is gone is an error, and for [`Watch`] to make anew.
+    pub async fn adopt_port(&self, endpoint: &Endpoint, netns: Option<&NetNs>) -> Result<(), BridgeError> {
+        let hardened = port::harden(self, &endpoint.port, endpoint.mac).await;
+        let opened = self.open_port(endpoint, netns).await;
+        self.keep_open(&endpoint.port).await;
+        hardened.and(opened)
+    }
+
+    async fn keep_open(&self, port: &str) {
+        if let Some(open) = self.open.lock().await.get_mut(port) {
+            open.ready = true;
+        }
+    }
+
+    fn index(&self) -> u32 {
+        self.index.load(Ordering::Relaxed)
     }
 
     /// Stops traffic at once: the port goes down. The pair itself goes with its namespace. A port that is gone is no
@@ -270,7 +306,7 @@ impl Bridge {
         let request = self.netlink.link().get();
         let links: Vec<LinkMessage> =
             request.execute().try_collect().await.map_err(failed("list the ports of", &self.options.bridge))?;
-        let ours = links.iter().filter(|link| port::controller(link) == Some(self.index)).filter_map(interface_name);
+        let ours = links.iter().filter(|link| port::controller(link) == Some(self.index())).filter_map(interface_name);
         Ok(ours.filter(|name| port::is_ours(name)).map(str::to_owned).collect())
     }
 

@@ -62,7 +62,7 @@ fn pair(bridge: &Bridge, endpoint: &Endpoint, netns: BorrowedFd<'_>) -> LinkMess
     LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth)
         .name(&endpoint.port)
         .mtu(mtu)
-        .controller(bridge.index)
+        .controller(bridge.index())
         .set_info_data(InfoData::Veth(InfoVeth::Peer(inside)))
         .build()
 }
@@ -70,7 +70,7 @@ fn pair(bridge: &Bridge, endpoint: &Endpoint, netns: BorrowedFd<'_>) -> LinkMess
 /// A veth of ours on this bridge, or on none any more.
 async fn is_stale(bridge: &Bridge, port: &str) -> Result<bool, BridgeError> {
     let Some(link) = find_link(&bridge.netlink, port).await? else { return Ok(true) };
-    let here = controller(&link).is_none_or(|index| index == bridge.index);
+    let here = controller(&link).is_none_or(|index| index == bridge.index());
     Ok(is_ours(port) && here && kind(&link) == Some(&InfoKind::Veth))
 }
 
@@ -95,13 +95,17 @@ pub(super) async fn configure(bridge: &Bridge, endpoint: &Endpoint, netns: &NetN
 /// and learns nothing from it. Two messages, whatever the number of ports.
 pub(super) async fn harden(bridge: &Bridge, port: &str, mac: MacAddr) -> Result<(), BridgeError> {
     set_flags(bridge, port).await?;
-    let index = nix::net::if_::if_nametoindex(port)
-        .map_err(|errno| BridgeError::Index { port: port.to_owned(), source: errno.into() })?;
+    let index = index(port)?;
     // Sticky, because a frame from another port that does learn (one of the operator's, on a bridge of his) would move
     // even a static entry.
     let entry = bridge.netlink.neighbours().add_bridge(index, &mac.0).state(NeighbourState::Noarp);
     let entry = entry.flags(NeighbourFlags::Controller | NeighbourFlags::Sticky).replace();
     entry.execute().await.map_err(failed("enter into the bridge's forwarding table the container behind", port))
+}
+
+pub(super) fn index(port: &str) -> Result<u32, BridgeError> {
+    nix::net::if_::if_nametoindex(port)
+        .map_err(|errno| BridgeError::Index { port: port.to_owned(), source: errno.into() })
 }
 
 /// What a port of ours is told by itself, whoever is behind it.
@@ -112,7 +116,7 @@ pub(super) async fn harden(bridge: &Bridge, port: &str, mac: MacAddr) -> Result<
 /// - *learning off*: the forwarding table is written by us. The kernel learns even from frames that no table of the
 ///   firewall sees (those to the link-local group 01:80:c2:00:00:0e);
 /// - *no unicast flood*: a container hears what is for its own address, and not what the bridge cannot place.
-fn flags(options: &NetworkOptions) -> [InfoBridgePort; 4] {
+pub(super) fn flags(options: &NetworkOptions) -> [InfoBridgePort; 4] {
     [
         InfoBridgePort::Isolated(!options.icc),
         InfoBridgePort::HairpinMode(settings::bridge_filter_is_on()),
@@ -133,7 +137,7 @@ pub(super) async fn set_flags(bridge: &Bridge, port: &str) -> Result<(), BridgeE
 async fn forget_neighbour(bridge: &Bridge, address: Ipv4Addr) {
     let mut message = NeighbourMessage::default();
     message.header.family = AddressFamily::Inet;
-    message.header.ifindex = bridge.index;
+    message.header.ifindex = bridge.index();
     message.attributes.push(NeighbourAttribute::Destination(NeighbourAddress::Inet(address)));
     // Mostly there is none, and a stale one would only cost its first user a second.
     let _ = bridge.netlink.neighbours().del(message).execute().await;

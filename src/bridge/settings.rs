@@ -60,6 +60,14 @@ pub(super) fn apply(settings: &[Setting]) -> Result<(), BridgeError> {
     Ok(())
 }
 
+/// Those that are not as they should be, with what they are. What cannot be read is not there: an interface that was
+/// deleted, a module that is not loaded.
+pub(super) fn differing(settings: &[Setting]) -> Vec<(Setting, String)> {
+    let now = |(name, _): &Setting| Some(std::fs::read_to_string(format!("/proc/sys/{name}")).ok()?.trim().to_owned());
+    let found = settings.iter().filter_map(|setting| Some((setting.clone(), now(setting)?)));
+    found.filter(|((_, value), now)| value != now).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,6 +12,7 @@ pub mod event;
 mod exec;
 mod exit;
 mod files;
+mod guard;
 mod journal;
 mod lifecycle;
 mod links;

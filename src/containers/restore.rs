@@ -109,12 +109,16 @@ impl Engine {
     async fn settle_ports(&self) -> Result<(), EngineError> {
         let Some(network) = self.default_network() else { return Ok(()) };
         let cells = self.cells();
-        let endpoints: Vec<_> = cells.iter().filter_map(|cell| cell.snapshot().attached.clone()).collect();
-        for endpoint in &endpoints {
+        let endpoint = |cell: &Arc<Cell>| Some((cell.snapshot().attached.clone()?, cell.live().netns.clone()));
+        let endpoints: Vec<_> = cells.iter().filter_map(endpoint).collect();
+        for (endpoint, netns) in &endpoints {
             // A port that is gone (another program deleted it) must not keep the other containers from being served.
-            log_error("open the port of a running container", network.bridge.adopt_port(endpoint).await);
+            log_error(
+                "open the port of a running container",
+                network.bridge.adopt_port(endpoint, netns.as_ref()).await,
+            );
         }
-        let keep: BTreeSet<String> = endpoints.into_iter().map(|endpoint| endpoint.port).collect();
+        let keep: BTreeSet<String> = endpoints.into_iter().map(|(endpoint, _)| endpoint.port).collect();
         for port in network.bridge.sweep(&keep).await? {
             tracing::info!(%port, "removed a bridge port that belonged to no container");
         }

@@ -57,15 +57,11 @@ impl Engine {
                 let network =
                     self.default_network().ok_or_else(|| EngineError::not_found("network bridge not found"))?;
                 let linked = self.linked(container)?;
-                // A thousand ports take as long as a namespace does.
-                let (ports, own) = tokio::join!(
-                    self.reserve_ports(container, network),
-                    self.make_netns(&container.id, netns::BRIDGED, undo)
-                );
-                let (ports, own) = (ports?, own?);
+                let ports = self.reserve_ports(container, network).await?;
                 let endpoint = self.lease(container, network, &ports)?;
                 undo.leased = true;
                 undo.ports = Some(ports);
+                let own = self.make_netns(&container.id, netns::BRIDGED, undo).await?;
                 let (netns, endpoint) = (Some(own.path().to_owned()), Some(endpoint));
                 Ok(Sandbox { netns, own: Some(own), endpoint, linked, ..bare })
             }
@@ -182,7 +178,7 @@ impl Engine {
         );
         attached?;
         admitted?;
-        Ok(network.bridge.open_port(endpoint).await?)
+        Ok(network.bridge.open_port(endpoint, Some(netns)).await?)
     }
 
     /// What is known of a container in the network has changed while it is there.

@@ -13,15 +13,14 @@
 //! - `conntrack`: the flows of what was closed
 //! - `netfilter`: messages to and from the kernel's packet filter
 //! - `nft`: the command that carries a transaction into the kernel
-//! - [`audit`]: what the kernel's rules, whoever wrote them, do with a packet
-//! - `writers`: which transactions are ours
+//! - `writers`: which transactions are ours; `watch`: hears of others' and repairs; `generation`: what they did
 
-pub mod audit;
 mod committer;
 mod conntrack;
 mod delta;
 mod elements;
 mod facts;
+mod generation;
 mod guard;
 mod held;
 mod inet;
@@ -31,6 +30,7 @@ mod nft;
 mod plan;
 mod ruleset;
 mod syntax;
+mod watch;
 mod writers;
 
 use tokio::sync::{mpsc, oneshot};
@@ -42,6 +42,7 @@ use writers::Writers;
 pub use elements::Slot;
 pub use names::log_group;
 pub use nft::command as nft_command;
+pub use watch::Watch;
 
 /// What went wrong with the firewall.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +64,9 @@ pub enum FirewallError {
         /// nft's answer.
         message: String,
     },
+    /// No way to hear of others' changes.
+    #[error("cannot listen for changes to the kernel's tables: {0}")]
+    Watch(#[source] std::io::Error),
     /// Two endpoints claim one address or one host port.
     #[error("cannot admit {claimant}: {slot} belongs to {owner}")]
     Taken {

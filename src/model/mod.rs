@@ -5,9 +5,9 @@ pub mod image;
 pub mod intent;
 pub mod name;
 pub mod net;
-mod runs;
 pub mod size;
 pub mod spec;
+pub mod tampering;
 pub mod ulimit;
 
 pub use id::{ContainerId, Digest, ExecId, ImageId, ParseIdError};
@@ -19,4 +19,5 @@ pub use spec::{
     ContainerSpec, EnvVar, LinkSpec, Mount, MountKind, NetworkSpec, ProcessSpec, Resources, RestartPolicy,
     SeccompProfile, Security,
 };
+pub use tampering::{Process, Tampering};
 pub use ulimit::{UlimitError, parse_ulimit};

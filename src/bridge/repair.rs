@@ -1,0 +1,111 @@
+//! Looks at what is said to have changed, and puts right what has: the bridge, a port, the kernel's parameters.
+//!
+//! A message says only where to look. By the time that it is read, a start may have gone on or an end begun, and what counts
+//! is how things are.
+
+use std::sync::atomic::Ordering;
+
+use rtnetlink::LinkUnspec;
+
+use super::faults::PortFault;
+use super::{Bridge, BridgeError, OpenPort, failed, faults, find_bridge, find_link, host, port, settings};
+
+/// What came of a look at a port.
+pub(super) enum Look {
+    /// As it should be, or none of ours any more.
+    Fine,
+    /// It is just being opened: look again.
+    Busy,
+    /// It was not as it should be, and is now.
+    Repaired(Vec<String>),
+}
+
+impl Bridge {
+    /// What was wrong with the bridge, put right. An operator's bridge is the operator's: it is found again if it was made
+    /// anew, and else left as it is.
+    pub(super) async fn repair(&self) -> Result<Vec<String>, BridgeError> {
+        let name = &self.options.bridge;
+        let what = match find_bridge(&self.netlink, name).await? {
+            None => vec![format!("deleted bridge {name}")],
+            Some(link) if link.header.index != self.index() => vec![format!("replaced bridge {name} by another")],
+            Some(link) if self.own => self.own_faults(&link).await?,
+            Some(_) => Vec::new(),
+        };
+        if what.is_empty() {
+            return Ok(what);
+        }
+        let fresh = if self.own { Self::ensure(&self.options).await? } else { Self::existing(&self.options).await? };
+        self.index.store(fresh.index(), Ordering::Relaxed);
+        Ok(what)
+    }
+
+    async fn own_faults(&self, link: &rtnetlink::packet_route::link::LinkMessage) -> Result<Vec<String>, BridgeError> {
+        let (name, bip) = (&self.options.bridge, self.options.bip);
+        let mut what = faults::of_bridge(link, name, self.options.mtu);
+        let addresses =
+            host::addresses(&self.netlink, self.index()).await.map_err(failed("read the addresses of", name))?;
+        if !addresses.iter().any(|(address, _)| *address == bip) {
+            what.push(format!("removed address {bip} from bridge {name}"));
+        }
+        Ok(what)
+    }
+
+    /// What was wrong with an open port, put right. `entry`: its entry in the forwarding table was changed.
+    pub(super) async fn repair_port(&self, name: &str, entry: bool) -> Result<Look, BridgeError> {
+        // Held to the end: a port that is being closed meanwhile is closed after, and stays so.
+        let mut open = self.open.lock().await;
+        let Some(port) = open.get_mut(name) else { return Ok(Look::Fine) };
+        if !port.ready {
+            return Ok(Look::Busy);
+        }
+        let Some(link) = find_link(&self.netlink, name).await? else {
+            self.attach_anew(port).await?;
+            return Ok(Look::Repaired(vec![format!("deleted port {name}")]));
+        };
+        port.index = link.header.index;
+        let found = faults::of_port(&link, self.index(), &port::flags(&self.options));
+        let mut what: Vec<_> = found.iter().map(|fault| fault.words(name)).collect();
+        if found.contains(&PortFault::Detached) {
+            // Down until it is hardened again: a port that joins a bridge is open to all.
+            let join = LinkUnspec::new_with_name(name).down().build();
+            self.netlink.link().set(join).execute().await.map_err(failed("close port", name))?;
+            let join = LinkUnspec::new_with_name(name).controller(self.index()).build();
+            self.netlink.link().set(join).execute().await.map_err(failed("put on the bridge port", name))?;
+        } else if entry {
+            what.push(format!("changed the forwarding entry of {} on port {name}", port.endpoint.mac));
+        }
+        if what.is_empty() {
+            return Ok(Look::Fine);
+        }
+        port::harden(self, name, port.endpoint.mac).await?;
+        self.put_up(name).await?;
+        Ok(Look::Repaired(what))
+    }
+
+    /// The pair is gone, with the container's end of it.
+    async fn attach_anew(&self, port: &mut OpenPort) -> Result<(), BridgeError> {
+        let name = &port.endpoint.port;
+        let netns = port.netns.as_ref().ok_or_else(|| BridgeError::Missing(format!("with port {name}")))?;
+        self.attach(&port.endpoint, netns).await?;
+        port.index = port::index(name)?;
+        self.put_up(name).await
+    }
+
+    async fn put_up(&self, port: &str) -> Result<(), BridgeError> {
+        let up = LinkUnspec::new_with_name(port).up().build();
+        self.netlink.link().set(up).execute().await.map_err(failed("open port", port))
+    }
+
+    /// The kernel's parameters that are not as they were set, put right.
+    pub(super) async fn repair_settings(&self) -> Result<Vec<String>, BridgeError> {
+        let mut wanted = settings::shared(&self.options);
+        if self.own {
+            wanted.extend(settings::own(&self.options));
+        }
+        let differing = settings::differing(&wanted);
+        let what =
+            differing.iter().map(|((name, _), now)| format!("set {} to {now}", name.replace('/', "."))).collect();
+        settings::apply(&differing.into_iter().map(|(setting, _)| setting).collect::<Vec<_>>())?;
+        Ok(what)
+    }
+}

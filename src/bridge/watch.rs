@@ -1,0 +1,236 @@
+//! Hears what others change on the bridge and its ports (rtnetlink), looks at the kernel's parameters from time to time
+//! (nobody tells of them), and has it put right.
+//!
+//! With a thousand containers there are bursts of messages about starts and ends. So most are judged by what they say, and
+//! looks are for the few that say that something is wrong, once a subject and burst.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use rtnetlink::MulticastGroup;
+use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
+use rtnetlink::packet_route::link::LinkMessage;
+use rtnetlink::packet_route::neighbour::{NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState};
+use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
+use rtnetlink::sys::{AsyncSocket, SocketAddr};
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+
+use super::repair::Look;
+use super::{Bridge, BridgeError, OpenPort, faults, interface_name, port, settings};
+use crate::model::Tampering;
+
+/// Bytes that the kernel keeps until they are read.
+const BUFFER: usize = 8 << 20;
+/// What belongs together comes within this time, and is looked at once.
+const GATHER: Duration = Duration::from_millis(20);
+/// Before what could not be put right is tried again.
+const RETRY: Duration = Duration::from_millis(300);
+/// How often the kernel's parameters are looked at: about ten small files.
+const SETTINGS: Duration = Duration::from_millis(250);
+
+/// Listens from its making on, so that nothing is missed until it runs.
+pub struct Watch {
+    bridge: Bridge,
+    messages: BoxStream<'static, (NetlinkMessage<RouteNetlinkMessage>, SocketAddr)>,
+    /// Holds the conversation open.
+    _listening: rtnetlink::Handle,
+    suspects: Suspects,
+    /// The kernel's bridge filter was found on, and what is to be done about it was said.
+    filter_was_on: bool,
+}
+
+/// What is to be looked at.
+#[derive(Debug, Default)]
+struct Suspects {
+    bridge: bool,
+    /// By name; whether it is its entry in the forwarding table.
+    ports: BTreeMap<String, bool>,
+    everything: bool,
+    /// When.
+    due: Option<Instant>,
+}
+
+impl Suspects {
+    fn by(&mut self, when: Instant) {
+        self.due = Some(self.due.map_or(when, |due| due.min(when)));
+    }
+
+    fn port(&mut self, name: &str, entry: bool) {
+        *self.ports.entry(name.to_owned()).or_default() |= entry;
+    }
+
+    fn is_empty(&self) -> bool {
+        !self.bridge && !self.everything && self.ports.is_empty()
+    }
+}
+
+impl Bridge {
+    /// Begins to listen.
+    pub fn watch(&self) -> Result<Watch, BridgeError> {
+        let groups = [MulticastGroup::Link, MulticastGroup::Neigh, MulticastGroup::Ipv4Ifaddr];
+        let (mut connection, handle, messages) =
+            rtnetlink::new_multicast_connection(&groups).map_err(BridgeError::Socket)?;
+        let socket = connection.socket_mut().socket_mut();
+        // Without the right to, the system's limit holds; then more is lost, and everything is looked at.
+        let _ = nix::sys::socket::setsockopt(socket, nix::sys::socket::sockopt::RcvBufForce, &BUFFER);
+        tokio::spawn(connection);
+        Ok(Watch {
+            bridge: self.clone(),
+            messages: messages.boxed(),
+            _listening: handle,
+            suspects: Suspects { everything: true, due: Some(Instant::now()), ..Suspects::default() },
+            filter_was_on: settings::bridge_filter_is_on(),
+        })
+    }
+}
+
+impl Watch {
+    /// Has put right what others change, and tells what it was, until nobody wants to hear it any more. It begins with a
+    /// look at everything: somebody may have changed it while no daemon ran.
+    pub async fn run(mut self, news: UnboundedSender<Tampering>) {
+        let mut clock = interval(SETTINGS);
+        clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while !news.is_closed() {
+            let due = self.suspects.due;
+            let what = tokio::select! {
+                message = self.messages.next() => {
+                    let Some((message, _from)) = message else { break };
+                    self.hear(&message.payload).await;
+                    continue;
+                }
+                () = async { sleep_until(due.unwrap_or_else(Instant::now)).await }, if due.is_some() => self.look().await,
+                _ = clock.tick() => self.look_at_settings().await,
+            };
+            if !what.is_empty() {
+                let _ = news.send(Tampering { what, process: None });
+            }
+        }
+    }
+
+    async fn hear(&mut self, payload: &NetlinkPayload<RouteNetlinkMessage>) {
+        let suspects = &mut self.suspects;
+        let bridge = &self.bridge;
+        match payload {
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => {
+                hear_link(suspects, bridge, link, false).await;
+            }
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(link)) => {
+                hear_link(suspects, bridge, link, true).await;
+            }
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelAddress(address)) => {
+                suspects.bridge |= address.header.index == bridge.index();
+            }
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewNeighbour(entry)) => {
+                hear_entry(suspects, bridge, entry, false).await;
+            }
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelNeighbour(entry)) => {
+                hear_entry(suspects, bridge, entry, true).await;
+            }
+            NetlinkPayload::Overrun(_) => suspects.everything = true,
+            _ => {}
+        }
+        if !suspects.is_empty() {
+            suspects.by(Instant::now() + GATHER);
+        }
+    }
+
+    /// Looks at what is suspect; what was wrong, in words.
+    async fn look(&mut self) -> Vec<String> {
+        let suspects = std::mem::take(&mut self.suspects);
+        let mut what = Vec::new();
+        if suspects.bridge || suspects.everything {
+            match self.bridge.repair().await {
+                Ok(repaired) => what = repaired,
+                Err(error) => self.later(&error, |again| again.bridge = true),
+            }
+        }
+        let mut ports = suspects.ports;
+        // A bridge that was made anew has none of its ports.
+        if suspects.everything || !what.is_empty() {
+            let open = self.bridge.open.lock().await;
+            open.keys().for_each(|name| *ports.entry(name.clone()).or_default() |= false);
+        }
+        for (name, entry) in ports {
+            match self.bridge.repair_port(&name, entry).await {
+                Ok(Look::Fine) => {}
+                Ok(Look::Repaired(repaired)) => what.extend(repaired),
+                Ok(Look::Busy) => {
+                    self.suspects.port(&name, entry);
+                    self.suspects.by(Instant::now() + GATHER);
+                }
+                Err(error) => self.later(&error, |again| again.port(&name, entry)),
+            }
+        }
+        what
+    }
+
+    async fn look_at_settings(&mut self) -> Vec<String> {
+        let mut what = self.bridge.repair_settings().await.unwrap_or_else(|error| {
+            tracing::error!(%error, "cannot restore a parameter of the kernel");
+            Vec::new()
+        });
+        let on = settings::bridge_filter_is_on();
+        if on && !self.filter_was_on && self.bridge.own {
+            // It stays on where there are others' bridges.
+            match self.bridge.switch_bridge_filter_off().await {
+                Ok(()) if !settings::bridge_filter_is_on() => {
+                    what.push("set net.bridge.bridge-nf-call-iptables to 1".to_owned());
+                }
+                Ok(()) => self.filter_was_on = true,
+                Err(error) => tracing::error!(%error, "cannot switch the kernel's bridge filter off"),
+            }
+        }
+        what
+    }
+
+    fn later(&mut self, error: &BridgeError, note: impl FnOnce(&mut Suspects)) {
+        tracing::error!(%error, "cannot restore the bridge; trying again");
+        note(&mut self.suspects);
+        self.suspects.by(Instant::now() + RETRY);
+    }
+}
+
+async fn hear_link(suspects: &mut Suspects, bridge: &Bridge, link: &LinkMessage, deleted: bool) {
+    let Some(name) = interface_name(link) else { return };
+    let of_bridges = link.header.interface_family == AddressFamily::Bridge;
+    if name == bridge.options.bridge || link.header.index == bridge.index() {
+        let other = link.header.index != bridge.index();
+        suspects.bridge |= deleted && !of_bridges
+            || other
+            || !faults::of_bridge(link, name, bridge.options.mtu).is_empty() && bridge.own && !of_bridges;
+        return;
+    }
+    let open = bridge.open.lock().await;
+    let Some(port) = open.get(name) else { return };
+    if deleted && port.index != link.header.index {
+        return;
+    }
+    // What the bridge itself says of a port does not tell its flags in a form that can be read here.
+    if deleted || of_bridges || !faults::of_port(link, bridge.index(), &port::flags(&bridge.options)).is_empty() {
+        suspects.port(name, false);
+    }
+}
+
+/// Entries of the forwarding table: of a container's address, somewhere else or otherwise than we wrote it.
+async fn hear_entry(suspects: &mut Suspects, bridge: &Bridge, entry: &NeighbourMessage, deleted: bool) {
+    if entry.header.family != AddressFamily::Bridge {
+        return;
+    }
+    let Some(address) = entry.attributes.iter().find_map(|attribute| match attribute {
+        NeighbourAttribute::LinkLayerAddress(address) => Some(address.as_slice()),
+        _ => None,
+    }) else {
+        return;
+    };
+    let written = entry.header.state == NeighbourState::Noarp && entry.header.flags.contains(NeighbourFlags::Sticky);
+    let changed = |port: &OpenPort| {
+        let here = entry.header.ifindex == port.index;
+        if deleted { here } else { !here || !written }
+    };
+    let open = bridge.open.lock().await;
+    let meant = open.values().filter(|port| port.endpoint.mac.0 == address && changed(port));
+    meant.for_each(|port| suspects.port(&port.endpoint.port, true));
+}

@@ -1,0 +1,33 @@
+//! The guard: what others change in the network's place in the kernel is put right by the rooms that own it (the firewall,
+//! the bridge), and told here: a line in the log and an event each.
+
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use super::engine::Engine;
+use super::event::Event;
+use crate::model::Tampering;
+use crate::{bridge, firewall};
+
+impl Engine {
+    /// Watches as long as the daemon runs. Called when all that the intent says is in force.
+    pub fn guard(&self, firewall: firewall::Watch, bridge: bridge::Watch) {
+        let (news, told) = unbounded_channel();
+        tokio::spawn(firewall.run(news.clone()));
+        tokio::spawn(bridge.run(news));
+        tokio::spawn(self.clone().tell(told));
+    }
+
+    async fn tell(self, mut told: UnboundedReceiver<Tampering>) {
+        while let Some(tampering) = told.recv().await {
+            let what = tampering.what.join("; ");
+            let by = tampering.process.as_ref().map_or_else(|| "somebody".to_owned(), ToString::to_string);
+            tracing::warn!(%by, "the network was changed by another program, and restored: {what}");
+            let mut attributes = vec![("name", "bridge".to_owned()), ("type", "bridge".to_owned()), ("what", what)];
+            if let Some(process) = tampering.process {
+                attributes.extend([("process", process.name), ("pid", process.pid.to_string())]);
+            }
+            let attributes = attributes.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+            self.publish(Event::now("network", "repair", "bridge", attributes));
+        }
+    }
+}
