@@ -394,26 +394,46 @@ fn holes_follow_the_target_and_end_with_the_link() {
     assert_eq!(host.itself().get(&format!("http://{}/", db.address())), "hello", "and the server is not");
 }
 
+/// Over TCP, and over UDP from one and the same socket, whose flow lives as long as it sends.
 #[test]
 fn established_flows_end_with_the_link() {
+    let udp = |arguments: &str, script: &str| {
+        let perl = format!(
+            "use IO::Socket::INET; my $s = IO::Socket::INET->new({arguments}, Proto => \"udp\") or die; {script}"
+        );
+        format!("chroot /host perl -e '$| = 1; {perl}'")
+    };
+    let sinks = [
+        ("7000/tcp", "sleep 1000 | nc -l -p 7000 >/received; sleep 1000".to_owned()),
+        ("7000/udp", udp("LocalPort => 7000", "while ($s->recv(my $m, 99)) { print $m }") + " >/received"),
+    ];
+    let sources = [
+        "while :; do (while :; do echo x; sleep 0.05; done) | nc db 7000; sleep 0.1; done".to_owned(),
+        udp(
+            "PeerAddr => $ENV{DB_PORT_7000_UDP_ADDR}, PeerPort => 7000",
+            "while (1) { $s->send(\"x\\n\"); select undef, undef, undef, 0.05 }",
+        ),
+    ];
     let host = Host::with(&["--icc=false"]);
-    let sink = "sleep 1000 | nc -l -p 7000 >/received; sleep 1000";
-    let db = host.run("busybox").name("db").flags(&["--expose", "7000"]).sh(sink).start();
-    let source = "while :; do (while :; do echo x; sleep 0.05; done) | nc db 7000; sleep 0.1; done";
-    let web = host.run("busybox").name("web").flags(&["--link", "db"]).sh(source).start();
-    let received = || db.sh("wc -c </received").stdout.trim().parse::<u64>().unwrap_or(0);
-    until("something arrives", || received() > 10);
-    let now = received();
-    until("more arrives", || received() > now);
-    host.docker(&["rm", "--link", "/web/db"]).ok();
-    // What was under way may still arrive; then nothing does, and the source goes on sending.
-    let mut last = received();
-    until("nothing arrives any more", || {
-        let before = std::mem::replace(&mut last, received());
-        web.sh("sleep 0.5").ok();
-        received() == before
-    });
-    assert!(web.sh("ps | grep -c '[n]c db'").ok().trim() != "0", "the source still sends");
+    for ((port, sink), source) in sinks.into_iter().zip(sources) {
+        let run = host.run("busybox").flags(&["--volume", "/:/host:ro"]);
+        let db = run.clone().name("db").flags(&["--expose", port]).sh(&sink).start();
+        let web = run.name("web").flags(&["--link", "db"]).sh(&source).start();
+        let received = || db.sh("wc -c </received").stdout.trim().parse::<u64>().unwrap_or(0);
+        until("something arrives", || received() > 10);
+        let now = received();
+        until("more arrives", || received() > now);
+        host.docker(&["rm", "--link", "/web/db"]).ok();
+        // What was under way may still arrive; then nothing does, though the source goes on sending.
+        let mut last = received();
+        until("nothing arrives any more", || {
+            let before = std::mem::replace(&mut last, received());
+            web.sh("sleep 0.5").ok();
+            received() == before
+        });
+        assert_ne!(web.sh("ps | grep -c -e '[n]c db' -e '[p]erl'").ok(), "0", "the source still sends");
+        host.docker(&["rm", "--force", "db", "web"]).ok();
+    }
 }
 
 #[test]
