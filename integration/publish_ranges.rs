@@ -184,3 +184,26 @@ fn what_cannot_be_held_is_published_all_the_same() {
     let refused = host.run("busybox").publish("9000-9999:9000-9999").attempt();
     refused.complains("failed to bind host port 0.0.0.0:9500/tcp: address already in use").ends_with(125);
 }
+
+#[test]
+fn containers_reach_ranges_by_the_hosts_addresses() {
+    for flags in [&[][..], &["--icc=false"], &["--icc=false", "--host-access=false"]] {
+        let host = Host::with(flags);
+        let ranges = ["8000-8010:8000-8010", "8020-8030:9020-9030", "8000-8010:8000-8010/udp"];
+        let web = ranges.iter().fold(host.run("busybox"), |run, range| run.publish(range));
+        let web = web.cmd(&["sleep", "1000"]).start();
+        let other = host.run("busybox").cmd(&["sleep", "1000"]).start();
+        let _tcp = host.answers_tcp(&web, [8000, 8010, 9030]);
+        let _udp = host.answers_udp(&web, [8010]);
+        for (who, container) in [("another container", &other), ("itself", &web)] {
+            for address in ["192.0.2.1", "172.17.0.1"] {
+                for (port, leads_to) in [(8000, 8000), (8010, 8010), (8030, 9030)] {
+                    let said = host.asks_tcp_from(container, &format!("{address}:{port}"));
+                    assert!(said.starts_with(&format!("{leads_to} ")), "{who} by {address}:{port}, {flags:?}: {said}");
+                }
+                let said = host.asks_udp_from(container, &format!("{address}:8010"));
+                assert!(said.starts_with("8010 "), "{who} by {address}, {flags:?}: {said}");
+            }
+        }
+    }
+}

@@ -4,7 +4,7 @@
 
 use std::io::{ErrorKind, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
@@ -46,6 +46,20 @@ impl Host {
         serve(move || sockets.into_iter().for_each(|socket| drop(tokio::spawn(answer_udp(socket)))))
     }
 
+    /// What a TCP port says to a container; asks until it says something.
+    #[track_caller]
+    pub fn asks_tcp_from(&self, container: &Container<'_>, to: &str) -> String {
+        let netns = self.netns_of(container);
+        eventually(&format!("TCP {to} for a container"), || ask_tcp(&netns, to))
+    }
+
+    /// What a UDP port answers to a container's "ping"; asks until it answers.
+    #[track_caller]
+    pub fn asks_udp_from(&self, container: &Container<'_>, to: &str) -> String {
+        let netns = self.netns_of(container);
+        eventually(&format!("UDP {to} for a container"), || ask_udp(&netns, to))
+    }
+
     fn netns_of(&self, container: &Container<'_>) -> PathBuf {
         self.path(&format!("/proc/{}/ns/net", container.pid()))
     }
@@ -83,6 +97,26 @@ async fn answer_udp(socket: UdpSocket) {
     }
 }
 
+fn ask_tcp(netns: &Path, to: &str) -> std::io::Result<String> {
+    let to: SocketAddr = to.parse().expect("address:port");
+    let mut stream = within(netns, || TcpStream::connect_timeout(&to, PATIENCE))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut words = String::new();
+    stream.read_to_string(&mut words)?;
+    Ok(words)
+}
+
+fn ask_udp(netns: &Path, to: &str) -> std::io::Result<String> {
+    let to: SocketAddr = to.parse().expect("address:port");
+    let socket = within(netns, || UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)))?;
+    socket.connect(to)?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.send(b"ping")?;
+    let mut buffer = [0; 512];
+    let length = socket.recv(&mut buffer)?;
+    Ok(String::from_utf8_lossy(&buffer[..length]).into_owned())
+}
+
 impl Lan<'_> {
     /// What the TCP port says; asks until it says something.
     #[track_caller]
@@ -92,12 +126,7 @@ impl Lan<'_> {
 
     /// What the TCP port says, if anybody answers.
     pub fn asked_tcp(&self, to: &str) -> std::io::Result<String> {
-        let to: SocketAddr = to.parse().expect("address:port");
-        let mut stream = within(&self.netns(), || TcpStream::connect_timeout(&to, PATIENCE))?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        let mut words = String::new();
-        stream.read_to_string(&mut words)?;
-        Ok(words)
+        ask_tcp(&self.netns(), to)
     }
 
     /// What the UDP port answers to "ping"; asks until it answers. Hears answers from where it asked, and no others.
@@ -108,14 +137,7 @@ impl Lan<'_> {
 
     /// What the UDP port answers to "ping", if anybody does.
     pub fn asked_udp(&self, to: &str) -> std::io::Result<String> {
-        let to: SocketAddr = to.parse().expect("address:port");
-        let socket = within(&self.netns(), || UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)))?;
-        socket.connect(to)?;
-        socket.set_read_timeout(Some(PATIENCE))?;
-        socket.send(b"ping")?;
-        let mut buffer = [0; 512];
-        let length = socket.recv(&mut buffer)?;
-        Ok(String::from_utf8_lossy(&buffer[..length]).into_owned())
+        ask_udp(&self.netns(), to)
     }
 
     /// Whether another program may listen here, as most servers do (with SO_REUSEADDR).
