@@ -1,7 +1,7 @@
 //! Published ports: who reaches them, and who does not.
 
 use crate::harness::packets::frame::{IPV4, Ipv4, Token, ethernet};
-use crate::harness::{Cli, Host, until};
+use crate::harness::{Cli, Host, not_run, until};
 
 #[test]
 fn reached_from_every_side() {
@@ -53,6 +53,7 @@ fn udp_is_answered_from_the_address_that_was_asked() {
 /// This kernel may have no SCTP of its own: rules and packets need none.
 #[test]
 fn sctp() {
+    not_run("an SCTP association between two kernels' own sockets: its first packet was tried, made by hand");
     let host = Host::new();
     let web = host.run("busybox").publish("3868:3000/sctp").cmd(&["sleep", "1000"]).start();
     assert_eq!(host.docker(&["port", &web.id]).ok(), "3000/sctp -> 0.0.0.0:3868");
