@@ -33,6 +33,9 @@ fn a_thousand_that_keep_their_numbers() {
             assert_eq!(shown.ok(), column, "{cli:?}");
             assert_eq!(host.cli(cli, &["port", &web.id]).lines(), lines, "{cli:?}");
         }
+        let asked =
+            web.inspect("{{len .HostConfig.PortBindings}} {{len .Config.ExposedPorts}} {{len .NetworkSettings.Ports}}");
+        assert_eq!(asked, "1000 1000 1000");
         // Each is kept from other programs.
         assert!(range.clone().step_by(111).all(|port| !host.itself().can_listen(&format!("0.0.0.0:{port}"))));
         web.verb(&["rm", "--force"]).ok();

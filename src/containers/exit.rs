@@ -10,9 +10,10 @@ use tracing::Instrument;
 
 use super::RemoveOptions;
 use super::cell::Cell;
-use super::engine::Engine;
+use super::engine::{Engine, blocking};
 use super::error::EngineError;
 use super::journal::{Timeline, log_error};
+use super::ports::Reservation;
 use super::record::{Container, Status};
 use crate::model::{ContainerId, RestartPolicy};
 use crate::runner::{Exit, Shim};
@@ -47,7 +48,7 @@ impl Engine {
     pub(super) async fn ended(&self, cell: &Arc<Cell>, exit: Exit) {
         let span = tracing::info_span!("end", container = %cell.id.short());
         let clock = Timeline::new();
-        let live = std::mem::take(&mut *cell.live());
+        let mut live = std::mem::take(&mut *cell.live());
         let before = cell.snapshot();
         let ran = live.since.map_or(Duration::ZERO, |since| since.elapsed());
         let pause = self.restart_pause(cell, &before, &exit, ran);
@@ -67,8 +68,15 @@ impl Engine {
             self.disconnect(&cell.id, before.attached.as_ref(), live.netns.as_ref()).await;
             clock.mark("disconnected");
         };
-        let (cleaned, ()) =
-            tokio::join!(self.runner().clean(&dir).instrument(span.clone()), disconnect.instrument(span.clone()));
+        // A thousand sockets take a while to close; their ports stay this container's until the network has let go.
+        let sockets = live.ports.as_mut().map(Reservation::take_sockets);
+        let close = blocking(move || {
+            drop(sockets);
+            Ok::<_, EngineError>(())
+        });
+        let clean = self.runner().clean(&dir).instrument(span.clone());
+        let (cleaned, (), closed) = tokio::join!(clean, disconnect.instrument(span.clone()), close);
+        log_error("close the ports' sockets", closed);
         span.in_scope(|| clock.mark("cleaned"));
         log_error("clean up after the container", cleaned);
         self.inner.sessions.forget(&cell.id);

@@ -232,9 +232,13 @@ impl Engine {
         }
         {
             let _hosts = cell.hosts();
-            self.keep(&source)?;
-            let source = cell.publish(source.clone());
+            // First the line: a daemon that dies behind it still knows the link, and writes the line again.
             log_error("take a link's line out of a hosts file", self.relink(&source, Some(&link.alias)));
+            if let Err(error) = self.keep(&source) {
+                log_error("put a link's line back into a hosts file", self.relink(&cell.snapshot(), None));
+                return Err(error);
+            }
+            cell.publish(source.clone());
         }
         tracing::info!(container = %source.id.short(), name = %source.name, alias = link.alias, "unlinked");
         self.readmit(&source).await
@@ -265,6 +269,9 @@ impl Engine {
         };
         let lines: Vec<_> = self.linked_now(source).iter().map(Linked::hosts_line).collect();
         let aliases: Vec<&str> = source.spec.network.links.iter().map(|link| link.alias.as_str()).chain(had).collect();
+        if aliases.is_empty() {
+            return Ok(());
+        }
         let path = self.files(&source.id).hosts;
         let Some(text) = files::read_bounded(&path)? else {
             // What fills a disk through its hosts file gets a plain one.

@@ -57,11 +57,15 @@ impl Engine {
                 let network =
                     self.default_network().ok_or_else(|| EngineError::not_found("network bridge not found"))?;
                 let linked = self.linked(container)?;
-                let ports = self.reserve_ports(container, network).await?;
+                // A thousand ports take as long as a namespace does.
+                let (ports, own) = tokio::join!(
+                    self.reserve_ports(container, network),
+                    self.make_netns(&container.id, netns::BRIDGED, undo)
+                );
+                let (ports, own) = (ports?, own?);
                 let endpoint = self.lease(container, network, &ports)?;
                 undo.leased = true;
                 undo.ports = Some(ports);
-                let own = self.make_netns(&container.id, netns::BRIDGED, undo).await?;
                 let (netns, endpoint) = (Some(own.path().to_owned()), Some(endpoint));
                 Ok(Sandbox { netns, own: Some(own), endpoint, linked, ..bare })
             }

@@ -1,6 +1,6 @@
 //! `start`: from a created container to a running process, or back to nothing.
 //!
-//! The order is the promise: the lease and the host ports first, then the namespace; then, side by side, the veth pair
+//! The order is the promise: the host ports and the namespace first, then the lease; then, side by side, the veth pair
 //! with its port *down*, the firewall's transaction, and the container made by its shim; only when the firewall has
 //! answered does the port go up, and only then does the process run. Every step that was done is written into
 //! [`Undo`]; a failure runs it backwards.
@@ -111,6 +111,8 @@ impl Engine {
         clock.mark("sandbox");
         if sandbox.files_of == container.id {
             let links: Vec<_> = sandbox.linked.iter().map(Linked::hosts_line).collect();
+            // Whoever still brings the file of its last life up to date comes before.
+            let _hosts = cell.hosts();
             self.write_files(container, sandbox.endpoint.as_ref(), &links)?;
         }
         Self::make_bind_sources(&container.spec)?;

@@ -13,8 +13,10 @@
 //! - `conntrack`: the flows of what was closed
 //! - `netfilter`: messages to and from the kernel's packet filter
 //! - `nft`: the command that carries a transaction into the kernel
+//! - [`audit`]: what the kernel's rules, whoever wrote them, do with a packet
 //! - `writers`: which transactions are ours; `watch`: hears of others' and repairs; `generation`: what they did
 
+pub mod audit;
 mod committer;
 mod conntrack;
 mod delta;

@@ -5,6 +5,7 @@ pub mod image;
 pub mod intent;
 pub mod name;
 pub mod net;
+mod runs;
 pub mod size;
 pub mod spec;
 pub mod tampering;

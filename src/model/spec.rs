@@ -90,10 +90,12 @@ pub struct NetworkSpec {
     /// `--mac-address`.
     pub mac: Option<MacAddr>,
     /// `-p`, one entry a container port.
+    #[serde(with = "super::runs::bindings")]
     pub publish: Vec<HostBinding>,
     /// `-P`.
     pub publish_all: bool,
     /// EXPOSE of the image, `--expose`, and every published port.
+    #[serde(with = "super::runs::ports")]
     pub expose: BTreeSet<Port>,
     /// `--dns`.
     pub dns: Vec<IpAddr>,

@@ -1,6 +1,6 @@
 //! `GET /containers/{name}/json`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bollard_stubs::models::{
     ContainerConfig, ContainerInspectResponse, ContainerState, DriverData, HostConfig, NetworkSettings,
@@ -15,7 +15,7 @@ use crate::api::error::ApiError;
 use crate::api::query::Query;
 use crate::api::system::plain_map;
 use crate::containers::{Container, HealthlessState, Status};
-use crate::model::{Mount, MountKind, NetworkMode, NetworkOptions};
+use crate::model::{HostBinding, Mount, MountKind, NetworkMode, NetworkOptions, Port};
 
 /// Everything that is known of a container; with `size=1` also what it takes on disk.
 pub(in crate::api) async fn inspect(api: &Api, name: &str, query: &Query) -> Result<Response, ApiError> {
@@ -147,6 +147,7 @@ fn host_config(container: &Container, links: &[String]) -> Value {
         ("LogConfig", json!({ "Type": container.spec.log.driver, "Config": log_options(container) })),
         ("ShmSize", json!(shm)),
         ("Links", if links.is_empty() { Value::Null } else { json!(links) }),
+        ("PortBindings", port_bindings(&container.spec.network.publish)),
     ] {
         config.insert(key.to_owned(), value);
     }
@@ -166,7 +167,6 @@ fn host_config(container: &Container, links: &[String]) -> Value {
         privileged: Some(false),
         publish_all_ports: Some(false),
         readonly_rootfs: Some(false),
-        port_bindings: Some(Default::default()),
         restart_policy: Some(Default::default()),
         ..HostConfig::default()
     });
@@ -176,6 +176,21 @@ fn host_config(container: &Container, links: &[String]) -> Value {
         }
     }
     config.into()
+}
+
+/// `-p`, by container port, as clients write it.
+fn port_bindings(publish: &[HostBinding]) -> Value {
+    let mut ports: BTreeMap<Port, Vec<Value>> = BTreeMap::new();
+    for binding in publish {
+        let host_port = match binding.host_ports {
+            None => String::new(),
+            Some((first, last)) if first == last => first.to_string(),
+            Some((first, last)) => format!("{first}-{last}"),
+        };
+        let host_ip = binding.host_ip.map(|ip| ip.to_string()).unwrap_or_default();
+        ports.entry(binding.container).or_default().push(json!({ "HostIp": host_ip, "HostPort": host_port }));
+    }
+    ports.into_iter().map(|(port, bindings)| (port.to_string(), Value::from(bindings))).collect()
 }
 
 fn log_options(container: &Container) -> Value {
@@ -273,6 +288,26 @@ mod tests {
         assert_eq!(host_config(&container, &[])["Links"], Value::Null);
         assert_eq!(config["LogConfig"], json!({ "Type": "json-file", "Config": {} }));
         assert_eq!(config["ShmSize"], 67_108_864);
+        assert_eq!(config["PortBindings"], json!({}));
+    }
+
+    #[test]
+    fn port_bindings_as_clients_write_them() {
+        let binding = |container: &str, ip: Option<[u8; 4]>, host_ports| HostBinding {
+            container: container.parse().expect("port"),
+            host_ip: ip.map(Into::into),
+            host_ports,
+        };
+        let publish = [
+            binding("80/tcp", None, Some((8080, 8080))),
+            binding("80/tcp", Some([127, 0, 0, 1]), None),
+            binding("53/udp", None, Some((5300, 5310))),
+        ];
+        let expected = json!({
+            "80/tcp": [{ "HostIp": "", "HostPort": "8080" }, { "HostIp": "127.0.0.1", "HostPort": "" }],
+            "53/udp": [{ "HostIp": "", "HostPort": "5300-5310" }],
+        });
+        assert_eq!(port_bindings(&publish), expected);
     }
 
     #[test]

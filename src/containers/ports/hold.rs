@@ -24,7 +24,7 @@ const MOST_KEPT: u64 = 4096;
 
 /// Sockets of one container's ports.
 #[derive(Default)]
-pub(super) struct Sockets {
+pub struct Sockets {
     held: Vec<OwnedFd>,
     /// Ports that were free, but for which there was no descriptor to spare.
     pub(super) unheld: usize,

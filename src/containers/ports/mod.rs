@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::model::{HostBinding, Port, Protocol, Published};
 pub use ephemeral::Ephemeral;
-use hold::Sockets;
+pub use hold::Sockets;
 use taken::Taken;
 
 /// Why host ports cannot be had. The words are docker's.
@@ -148,6 +148,11 @@ fn sort(bindings: &[HostBinding], default_ip: IpAddr) -> (Vec<Published>, Vec<&H
 }
 
 impl Reservation {
+    /// What keeps other programs out, to be dropped; other containers are kept out until this reservation is.
+    pub fn take_sockets(&mut self) -> Sockets {
+        std::mem::take(&mut self.sockets)
+    }
+
     fn take(&mut self, row: Published) -> Result<(), PortsError> {
         self.table.lock().taken.claim(&row).map_err(PortsError::Allocated)?;
         self.published.push(row);

@@ -51,7 +51,7 @@ struct Action {
 /// Creates a container.
 pub(in crate::api) async fn create(api: &Api, query: &Query, request: Request<Incoming>) -> Result<Response, ApiError> {
     check_platform(query.get("platform"))?;
-    let name = query.get("name").map(str::to_owned);
+    let name = query.get("name").filter(|name| !name.is_empty()).map(str::to_owned);
     let body: Value = body::read_json(request).await?;
     let config = api.engine.config();
     let daemon = Daemon { cpus: cpus(), log_driver: &config.log_driver, log_opts: &config.log_opts };
@@ -92,7 +92,7 @@ fn parse(name: Option<&str>, mut body: Value, daemon: &Daemon<'_>) -> Result<Act
         return Err(ApiError::bad_request("config cannot be empty in order to create a container"));
     }
     lists_from_strings(&mut body);
-    let request = body.clone();
+    let request = without_ports(&mut body);
     let mac = body["MacAddress"].as_str().filter(|mac| !mac.is_empty()).map(str::to_owned);
     let mut config: ContainerCreateBody = serde_json::from_value(body).map_err(bad)?;
     let host = config.host_config.take().unwrap_or_default();
@@ -133,6 +133,19 @@ fn parse(name: Option<&str>, mut body: Value, daemon: &Daemon<'_>) -> Result<Act
     };
     let console = console_size(host.console_size.as_deref()).filter(|_| config.tty == Some(true));
     Ok(Action { create, warnings, console })
+}
+
+/// The request as it is remembered: `inspect` gets the ports from the spec, where a thousand of them take little room.
+fn without_ports(body: &mut Value) -> Value {
+    let places = ["/ExposedPorts", "/HostConfig/PortBindings"];
+    let ports = places.map(|place| body.pointer_mut(place).map(Value::take));
+    let request = body.clone();
+    for (place, ports) in places.into_iter().zip(ports) {
+        if let (Some(at), Some(ports)) = (body.pointer_mut(place), ports) {
+            *at = ports;
+        }
+    }
+    request
 }
 
 /// Docker takes a string for a list of one in these two places.

@@ -1,0 +1,285 @@
+//! The part of the way that lies on a bridge (net/bridge/br_input.c, br_forward.c, br_netfilter_hooks.c).
+
+use std::net::IpAddr;
+
+use super::bytecode::Hook;
+use super::compiled::Stack;
+use super::network::{Interface, Port};
+use super::packet::{ARP, IPV4, IPV6, Mac};
+use super::walk::{Fate, Passage, Point, Walk};
+
+const BROADCAST: Mac = [0xff; 6];
+
+/// Where a bridge sends a frame.
+enum Whereto<'a> {
+    Up,
+    Port(&'a Interface),
+    Flood,
+}
+
+impl<'a> Walk<'_, 'a> {
+    /// A frame that nobody said the destination of goes to whom the sender would take for its next hop.
+    pub(super) fn aim(&mut self, port: &Interface, bridge: &'a Interface) -> Passage<()> {
+        if self.frame.headers.destination_mac().is_some() {
+            return Ok(());
+        }
+        let own = bridge.mac.ok_or_else(|| Fate::Unknown(format!("the hardware address of {}", bridge.name)))?;
+        let to = match self.frame.headers.address(true) {
+            Some(to) => self.next_hop(port, bridge, to, own)?,
+            None if self.frame.headers.ethertype == ARP => BROADCAST,
+            None => return Err(Fate::Unknown("to which hardware address it is sent".to_owned())),
+        };
+        self.frame.headers.link.write(0, &to, 0);
+        Ok(())
+    }
+
+    fn next_hop(&mut self, port: &Interface, bridge: &'a Interface, to: IpAddr, own: Mac) -> Passage<Mac> {
+        let network = self.evaluation.network;
+        if let IpAddr::V4(v4) = to
+            && v4.is_broadcast()
+        {
+            return Ok(BROADCAST);
+        }
+        let on_link = bridge.addresses.iter().any(|net| net.contains(to));
+        if !on_link || bridge.addresses.iter().any(|net| net.ip() == to) {
+            return Ok(own);
+        }
+        let known = network.neighbours.iter().find(|n| n.address == to && n.interface == bridge.index);
+        let Some(neighbour) = known else {
+            return Err(Fate::Unknown(format!("who has {to} behind {}", bridge.name)));
+        };
+        let behind = network.forwarding.iter().find(|entry| entry.mac == neighbour.mac && !entry.local);
+        let flags = |interface: &Interface| interface.port.is_some_and(|port| port.isolated);
+        let apart = behind.and_then(|entry| network.interface(entry.port)).is_some_and(|other| {
+            other.index == port.index && !other.port.is_some_and(|p| p.hairpin) || flags(port) && flags(other)
+        });
+        if !apart {
+            return Ok(neighbour.mac);
+        }
+        let sysctls = bridge.sysctls;
+        match sysctls.proxy_arp_pvlan || sysctls.proxy_arp {
+            true => {
+                self.evaluation
+                    .trace
+                    .kernel(|| format!("{} answers the sender's ARP for {to}: it is routed", bridge.name));
+                Ok(own)
+            }
+            false => Err(Fate::Lost(format!("nobody answers the sender's ARP for {to}: both ports are isolated"))),
+        }
+    }
+
+    /// A frame arrives at a port.
+    pub(super) fn bridge_in(&mut self, port: &'a Interface, bridge: &'a Interface) -> Passage<Fate> {
+        let flags = port.port.ok_or_else(|| Fate::Unknown(format!("the flags of port {}", port.name)))?;
+        if bridge.bridge.is_some_and(|settings| settings.vlan_filtering) {
+            return Err(Fate::Unknown(format!("VLAN filtering of {}", bridge.name)));
+        }
+        if !flags.forwarding {
+            return Err(Fate::Lost(format!("port {} does not forward", port.name)));
+        }
+        if !bridge.up {
+            return Err(Fate::Lost(format!("{} is down", bridge.name)));
+        }
+        let to = self.frame.headers.destination_mac().ok_or_else(|| Fate::Unknown("its destination".to_owned()))?;
+        if let [0x01, 0x80, 0xc2, 0, 0, 0..=15] = to {
+            return Err(Fate::Unknown("a frame to the bridge's control addresses".to_owned()));
+        }
+        if self.frame.headers.source_mac().is_some_and(|from| from[0] & 1 != 0) {
+            return Err(Fate::Lost("its source is a group".to_owned()));
+        }
+        self.frame.ports.0 = Some(port.index);
+        let borrows = self.borrows(bridge);
+        self.hook(Stack::Bridge, Hook::Prerouting, borrows_at(borrows, 0, Hook::Prerouting))?;
+        self.admitted(port, flags)?;
+        match self.whereto(port, flags, bridge, to)? {
+            Whereto::Up => self.up(bridge),
+            Whereto::Port(out) => self.pass(out, borrows),
+            Whereto::Flood => self.flood(port, flags, bridge, to, borrows),
+        }
+    }
+
+    /// A locked port takes only sources that it knows.
+    fn admitted(&self, port: &Interface, flags: Port) -> Passage<()> {
+        if !flags.locked {
+            return Ok(());
+        }
+        let from = self.frame.headers.source_mac();
+        let from = from.ok_or_else(|| Fate::Unknown("the source's hardware address".to_owned()))?;
+        let known =
+            self.evaluation.network.forwarding.iter().any(|e| e.mac == from && e.port == port.index && !e.local);
+        if known { Ok(()) } else { Err(Fate::Lost(format!("port {} is locked for this source", port.name))) }
+    }
+
+    fn whereto(&self, port: &Interface, flags: Port, bridge: &Interface, to: Mac) -> Passage<Whereto<'a>> {
+        let network = self.evaluation.network;
+        if to[0] & 1 != 0 {
+            return Ok(Whereto::Flood);
+        }
+        let own = |entry: &&super::network::ForwardingEntry| {
+            let at = network.interface(entry.port);
+            entry.mac == to && at.is_some_and(|at| at.index == bridge.index || at.master == Some(bridge.index))
+        };
+        if bridge.mac == Some(to) {
+            return Ok(Whereto::Up);
+        }
+        let Some(entry) = network.forwarding.iter().find(own) else { return Ok(Whereto::Flood) };
+        let out = network.interface(entry.port).filter(|_| !entry.local);
+        let Some(out) = out else { return Ok(Whereto::Up) };
+        self.may_leave(Some((port, flags)), out).map_err(Fate::Lost)?;
+        Ok(Whereto::Port(out))
+    }
+
+    /// `should_deliver`; otherwise why not.
+    fn may_leave(&self, from: Option<(&Interface, Port)>, out: &Interface) -> Result<(), String> {
+        let Some(to) = out.port else { return Err(format!("{} is no port", out.name)) };
+        match from {
+            Some((port, flags)) if port.index == out.index && !flags.hairpin => {
+                Err(format!("it would leave where it came from ({} is not a hairpin)", out.name))
+            }
+            Some((port, flags)) if flags.isolated && to.isolated => {
+                Err(format!("{} and {} are isolated", port.name, out.name))
+            }
+            _ if !to.forwarding || !out.up => Err(format!("port {} does not forward", out.name)),
+            _ => Ok(()),
+        }
+    }
+
+    /// To the bridge itself: from here on it is the bridge's that came in.
+    fn up(&mut self, bridge: &'a Interface) -> Passage<Fate> {
+        self.hook(Stack::Bridge, Hook::Input, &[])?;
+        self.frame.incoming = Some(bridge.index);
+        self.frame.packet_type = self.packet_type(bridge);
+        self.device_hook(Hook::Ingress, bridge)?;
+        self.take_in(bridge)
+    }
+
+    /// Out of another port.
+    fn pass(&mut self, out: &'a Interface, borrows: bool) -> Passage<Fate> {
+        self.frame.outgoing = Some(out.index);
+        self.frame.ports.1 = Some(out.index);
+        self.hook(Stack::Bridge, Hook::Forward, borrows_at(borrows, 0, Hook::Forward))?;
+        // The bridge's postrouting does not know where a frame came in.
+        self.frame.incoming = None;
+        self.hook(Stack::Bridge, Hook::Postrouting, borrows_at(borrows, i32::MAX, Hook::Postrouting))?;
+        self.device_hook(Hook::Egress, out)?;
+        Ok(Fate::Sent { interface: out.index })
+    }
+
+    /// To a group, or to nobody known: a copy for each port that floods, and for the bridge itself where it is a group.
+    fn flood(&mut self, port: &Interface, flags: Port, bridge: &'a Interface, to: Mac, borrows: bool) -> Passage<Fate> {
+        let group = to[0] & 1 != 0;
+        let floods = |p: Port| {
+            if to == BROADCAST {
+                p.broadcast_flood
+            } else if group {
+                p.multicast_flood
+            } else {
+                p.flood
+            }
+        };
+        let network = self.evaluation.network;
+        let ports: Vec<&Interface> = network
+            .interfaces
+            .iter()
+            .filter(|out| out.master == Some(bridge.index) && out.port.is_some_and(floods))
+            .filter(|out| self.may_leave(Some((port, flags)), out).is_ok())
+            .collect();
+        let before = self.frame.clone();
+        let mut fates = Vec::new();
+        for out in ports {
+            self.frame = before.clone();
+            fates.push(self.pass(out, borrows));
+        }
+        self.frame = before;
+        if group {
+            fates.push(self.up(bridge));
+        }
+        together(fates, bridge)
+    }
+
+    /// What this machine sends out of a bridge.
+    pub(super) fn bridge_out(&mut self, bridge: &'a Interface) -> Passage<Fate> {
+        let network = self.evaluation.network;
+        self.device_hook(Hook::Egress, bridge)?;
+        let sees = |hook| !self.evaluation.compiled.calls(Stack::Bridge, hook).is_empty();
+        let rules = sees(Hook::Output) || sees(Hook::Postrouting);
+        let to = self.frame.headers.address(true);
+        let neighbour = network.neighbours.iter().find(|n| Some(n.address) == to && n.interface == bridge.index);
+        let entry = neighbour.and_then(|n| network.forwarding.iter().find(|e| e.mac == n.mac && !e.local));
+        let (Some(neighbour), Some(out)) = (neighbour, entry.and_then(|entry| network.interface(entry.port))) else {
+            return match rules {
+                true => Err(Fate::Unknown(format!("behind which port of {} it is", bridge.name))),
+                false => Ok(Fate::Sent { interface: bridge.index }),
+            };
+        };
+        self.may_leave(None, out).map_err(Fate::Lost)?;
+        self.frame.has_link = true;
+        self.frame.headers.link.write(0, &neighbour.mac, 0);
+        if let Some(own) = bridge.mac {
+            self.frame.headers.link.write(6, &own, 0);
+        }
+        (self.frame.incoming, self.frame.outgoing) = (None, Some(out.index));
+        self.hook(Stack::Bridge, Hook::Output, &[])?;
+        self.hook(Stack::Bridge, Hook::Postrouting, &[])?;
+        self.device_hook(Hook::Egress, out)?;
+        Ok(Fate::Sent { interface: out.index })
+    }
+
+    /// Whether br_netfilter shows this bridge's packets to ip's hooks.
+    fn borrows(&self, bridge: &Interface) -> bool {
+        let (all, own) = (self.evaluation.network.sysctls, bridge.bridge.unwrap_or_default());
+        match self.frame.headers.ethertype {
+            IPV4 => all.bridge_call_iptables || own.call_iptables,
+            IPV6 => all.bridge_call_ip6tables || own.call_ip6tables,
+            _ => false,
+        }
+    }
+
+    /// ip's hooks over a bridged packet: the bridge is both ways in and out.
+    pub(super) fn borrow(&mut self, hook: Hook) -> Passage<()> {
+        let stack = if self.frame.headers.is_v4() { Stack::Ip } else { Stack::Ip6 };
+        let bridge = self.frame.ports.0.and_then(|port| self.evaluation.network.interface(port)?.master);
+        let (before, ports) = (self.frame.headers.address(true), (self.frame.incoming, self.frame.outgoing));
+        (self.frame.incoming, self.frame.outgoing) = match hook {
+            Hook::Prerouting => (bridge, None),
+            Hook::Forward => (bridge, bridge),
+            _ => (None, bridge),
+        };
+        let points: &[(i32, Point)] = match hook {
+            Hook::Prerouting => &[(-200, Point::Track), (-100, Point::Translate)],
+            Hook::Postrouting => &[(100, Point::Translate)],
+            _ => &[],
+        };
+        self.hook(stack, hook, points)?;
+        (self.frame.incoming, self.frame.outgoing) = ports;
+        self.prerouted = true;
+        if before != self.frame.headers.address(true) {
+            return Err(Fate::Unknown("destination translation of a bridged packet (br_netfilter)".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+fn borrows_at(borrows: bool, priority: i32, hook: Hook) -> &'static [(i32, Point)] {
+    match (borrows, priority, hook) {
+        (false, ..) => &[],
+        (_, 0, Hook::Prerouting) => &[(0, Point::Borrow(Hook::Prerouting))],
+        (_, 0, _) => &[(0, Point::Borrow(Hook::Forward))],
+        _ => &[(i32::MAX, Point::Borrow(Hook::Postrouting))],
+    }
+}
+
+/// The fate of copies: of any that got through, that it is flooded.
+fn together(fates: Vec<Passage<Fate>>, bridge: &Interface) -> Passage<Fate> {
+    let flat = |fate: Passage<Fate>| match fate {
+        Ok(fate) | Err(fate) => fate,
+    };
+    let mut fates: Vec<Fate> = fates.into_iter().map(flat).collect();
+    if let Some(at) = fates.iter().position(|fate| matches!(fate, Fate::Unknown(_))) {
+        return Err(fates.swap_remove(at));
+    }
+    if fates.iter().any(|fate| matches!(fate, Fate::Sent { .. } | Fate::Delivered)) {
+        return Ok(Fate::Flooded { bridge: bridge.index });
+    }
+    Err(fates.pop().unwrap_or_else(|| Fate::Lost(format!("no port of {} takes it", bridge.name))))
+}

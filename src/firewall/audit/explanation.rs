@@ -1,0 +1,234 @@
+//! The answer: what becomes of a packet, by which rule, on which assumptions.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use super::bytecode::Verdict;
+use super::compiled::{ChainAt, Compiled, Stack};
+use super::frame::Flow;
+use super::machine::End;
+use super::network::Network;
+use super::packet::{Content, Entry, Packet, Transport};
+use super::trace::{Met, RuleEnd};
+use super::walk::Fate;
+
+/// What becomes of a packet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase", tag = "verdict")]
+pub enum Judgement {
+    /// It arrives: at a socket of this machine, or out of an interface.
+    Accept,
+    /// It does not.
+    Drop,
+    /// It does not, and its sender is told.
+    Reject,
+    /// It depends on what is not modelled or nobody said: all of it, by name.
+    Unknown {
+        /// Names of what it depends on.
+        because: Vec<String>,
+    },
+}
+
+/// What becomes of a packet, and each way that it may take.
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    /// What all ways come to.
+    pub judgement: Judgement,
+    /// Usually one; more where something may go either way.
+    pub ways: Vec<Way>,
+    packet: Packet,
+}
+
+/// One way.
+#[derive(Clone, Debug)]
+pub struct Way {
+    /// How it ends.
+    pub fate: Fate,
+    /// Open questions, with the answers that lead this way.
+    pub assuming: Vec<(String, bool)>,
+    /// What the packet meets, in order.
+    pub steps: Vec<Step>,
+    /// The flow that it is of, as it is at the end of the way.
+    pub flow: Option<Flow>,
+}
+
+/// One thing that the packet meets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase", tag = "step")]
+#[allow(missing_docs, reason = "nft's own names")]
+pub enum Step {
+    Hook {
+        family: &'static str,
+        hook: &'static str,
+        device: Option<String>,
+    },
+    Chain {
+        family: &'static str,
+        table: String,
+        chain: String,
+        priority: Option<i32>,
+    },
+    Element {
+        set: String,
+        key: String,
+    },
+    Rule {
+        family: &'static str,
+        table: String,
+        chain: String,
+        handle: u64,
+        comment: Option<String>,
+        matched: bool,
+        verdict: Option<String>,
+    },
+    Policy {
+        family: &'static str,
+        table: String,
+        chain: String,
+        verdict: &'static str,
+    },
+    Kernel {
+        what: String,
+    },
+}
+
+impl Explanation {
+    pub(super) fn of(packet: &Packet, ways: Vec<Way>, cut: bool) -> Self {
+        let mut judgement = judge(&ways);
+        if cut {
+            judgement = Judgement::Unknown { because: vec!["more open questions than can be followed".to_owned()] };
+        }
+        Self { judgement, ways, packet: packet.clone() }
+    }
+
+    /// The first answer to this packet, and the flow that it is of: as it leaves where this one arrived. `None` where
+    /// this one does not arrive, or has no flow to be answered in.
+    pub fn answer(&self) -> Option<(Packet, Flow)> {
+        let way = self.ways.first()?;
+        let flow = way.flow.as_ref()?;
+        let entry = match way.fate {
+            Fate::Delivered => Entry::Local,
+            Fate::Sent { interface } => Entry::Interface(interface),
+            _ => return None,
+        };
+        let Content::Ip { transport, .. } = self.packet.content else { return None };
+        let (source, destination) = (flow.answer.source, flow.answer.destination);
+        const SYN_ACK: u8 = 0x12;
+        let transport = match transport {
+            Transport::Tcp { .. } => Transport::Tcp { source: source.1, destination: destination.1, flags: SYN_ACK },
+            Transport::Udp { .. } => Transport::Udp { source: source.1, destination: destination.1 },
+            Transport::Icmp { kind: 8, code } => Transport::Icmp { kind: 0, code },
+            Transport::Icmp { kind: 128, code } => Transport::Icmp { kind: 129, code },
+            other => other,
+        };
+        let content = Content::Ip { source: source.0, destination: destination.0, transport };
+        let packet = Packet { entry, source_mac: None, destination_mac: None, vlan: self.packet.vlan, content };
+        Some((packet, flow.answered()))
+    }
+}
+
+impl Way {
+    /// The last rule or policy that gave a verdict: the one that decided, unless the kernel did.
+    pub fn decider(&self) -> Option<&Step> {
+        self.steps
+            .iter()
+            .rev()
+            .find(|step| matches!(step, Step::Policy { .. } | Step::Rule { matched: true, verdict: Some(_), .. }))
+    }
+}
+
+fn judge(ways: &[Way]) -> Judgement {
+    let kinds: BTreeSet<u8> = ways.iter().map(|way| kind(&way.fate)).collect();
+    let mut kinds = kinds.into_iter();
+    match (kinds.next(), kinds.next()) {
+        (Some(0), None) => Judgement::Accept,
+        (Some(1), None) => Judgement::Drop,
+        (Some(2), None) => Judgement::Reject,
+        _ => Judgement::Unknown { because: because(ways) },
+    }
+}
+
+fn kind(fate: &Fate) -> u8 {
+    match fate {
+        Fate::Delivered | Fate::Sent { .. } | Fate::Flooded { .. } => 0,
+        Fate::Dropped | Fate::Lost(_) => 1,
+        Fate::Rejected(_) => 2,
+        Fate::Unknown(_) => 3,
+    }
+}
+
+/// What is unknown, and what was asked where ways differ.
+fn because(ways: &[Way]) -> Vec<String> {
+    let names = ways.iter().flat_map(|way| {
+        let own = match &way.fate {
+            Fate::Unknown(what) => Some(what.clone()),
+            _ => None,
+        };
+        way.assuming.iter().map(|(question, _)| question.clone()).chain(own)
+    });
+    names.collect::<BTreeSet<String>>().into_iter().collect()
+}
+
+/// What was met, in nft's words.
+pub(super) fn step(compiled: &Compiled, network: &Network, met: Met) -> Step {
+    match met {
+        Met::Hook { stack, hook, device } => {
+            let device = device.and_then(|index| network.interface(index)).map(|i| i.name.clone());
+            Step::Hook { family: stack.word(), hook: hook.word(), device }
+        }
+        Met::Chain(at) => {
+            let (family, table, chain) = names(compiled, at);
+            Step::Chain { family, table, chain, priority: compiled.base(at).map(|base| base.priority) }
+        }
+        Met::Element { set, key } => Step::Element { set, key: hex::encode(key) },
+        Met::Rule(at, end) => {
+            let (family, table, chain) = names(compiled, at.chain);
+            let rule = &compiled.chain(at.chain).rules[at.rule];
+            let (matched, verdict) = rule_end(end);
+            Step::Rule { family, table, chain, handle: rule.handle, comment: rule.comment.clone(), matched, verdict }
+        }
+        Met::Policy(at, accepts) => {
+            let (family, table, chain) = names(compiled, at);
+            Step::Policy { family, table, chain, verdict: if accepts { "accept" } else { "drop" } }
+        }
+        Met::Kernel(what) => Step::Kernel { what },
+    }
+}
+
+fn names(compiled: &Compiled, at: ChainAt) -> (&'static str, String, String) {
+    let table = compiled.table(at.table);
+    (table.family.word(), table.name.clone(), compiled.chain(at).name.clone())
+}
+
+fn rule_end(end: RuleEnd) -> (bool, Option<String>) {
+    let verdict = match end {
+        RuleEnd::Mismatch => return (false, None),
+        RuleEnd::Passed => None,
+        RuleEnd::Verdict(verdict) => Some(match verdict {
+            Verdict::Accept => "accept".to_owned(),
+            Verdict::Drop => "drop".to_owned(),
+            Verdict::Return => "return".to_owned(),
+            Verdict::Jump(chain) => format!("jump {chain}"),
+            Verdict::Goto(chain) => format!("goto {chain}"),
+            other => format!("{other:?}").to_lowercase(),
+        }),
+        RuleEnd::End(End::Reject(_)) => Some("reject".to_owned()),
+        RuleEnd::End(End::Drop) => Some("drop".to_owned()),
+        RuleEnd::End(End::Accept) => Some("accept".to_owned()),
+        RuleEnd::End(End::Unknown(what)) => Some(format!("unknown: {what}")),
+    };
+    (true, verdict)
+}
+
+impl Stack {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Ip => "ip",
+            Self::Ip6 => "ip6",
+            Self::Bridge => "bridge",
+            Self::Arp => "arp",
+            Self::Device => "netdev",
+        }
+    }
+}

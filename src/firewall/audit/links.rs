@@ -1,0 +1,102 @@
+//! rtnetlink's links, addresses, neighbours → [`Network`]'s. Attribute numbers are linux/if_link.h's, if_addr.h's and
+//! neighbour.h's.
+
+use std::net::IpAddr;
+
+use ipnetwork::IpNetwork;
+
+use super::attributes::Attributes;
+use super::network::{Bridge, ForwardingEntry, Interface, Neighbour, Port};
+use super::packet::{Mac, address};
+
+/// `struct ifinfomsg`, then attributes.
+pub(super) fn interface(body: &[u8]) -> Option<Interface> {
+    const UP: u32 = 1;
+    const LOOPBACK: u32 = 8;
+    let hardware = u16::from_ne_bytes(body.get(2..4)?.try_into().ok()?);
+    let index = u32::from_ne_bytes(body.get(4..8)?.try_into().ok()?);
+    let flags = u32::from_ne_bytes(body.get(8..12)?.try_into().ok()?);
+    let from = Attributes(body.get(16..)?);
+    let info = from.nest(18);
+    let kind = info.text(1).unwrap_or_default();
+    let is_port = info.text(4).as_deref() == Some("bridge");
+    Some(Interface {
+        index,
+        name: from.text(3)?,
+        mac: from.get(1).and_then(|mac| mac.try_into().ok()),
+        up: flags & UP != 0,
+        loopback: flags & LOOPBACK != 0,
+        hardware,
+        group: from.ne32(27).unwrap_or(0),
+        master: from.ne32(10),
+        port: is_port.then(|| port(info.nest(5))),
+        bridge: (kind == "bridge").then(|| bridge(info.nest(2))),
+        kind,
+        ..Interface::default()
+    })
+}
+
+/// `IFLA_BRPORT_…`. A port of a bridge without spanning tree forwards (3) while its link is up.
+fn port(from: Attributes<'_>) -> Port {
+    const FORWARDING: u8 = 3;
+    let flag = |kind| from.byte(kind).is_some_and(|value| value != 0);
+    Port {
+        forwarding: from.byte(1) == Some(FORWARDING),
+        hairpin: flag(4),
+        learning: flag(8),
+        flood: flag(9),
+        proxy_arp: flag(10),
+        multicast_flood: flag(27),
+        broadcast_flood: flag(30),
+        isolated: flag(33),
+        locked: flag(39),
+    }
+}
+
+/// `IFLA_BR_…`.
+fn bridge(from: Attributes<'_>) -> Bridge {
+    let flag = |kind| from.byte(kind).is_some_and(|value| value != 0);
+    Bridge { vlan_filtering: flag(7), call_iptables: flag(36), call_ip6tables: flag(37), call_arptables: flag(38) }
+}
+
+/// Whether the link runs an XDP program, which sees packets before anything here.
+pub(super) fn has_xdp(body: &[u8]) -> bool {
+    let from = Attributes(body.get(16..).unwrap_or_default());
+    from.nest(43).byte(2).is_some_and(|attached| attached != 0)
+}
+
+/// `struct ifaddrmsg`: the interface's index and its own address with the link's prefix.
+pub(super) fn interface_address(body: &[u8]) -> Option<(u32, IpNetwork)> {
+    let prefix = *body.get(1)?;
+    let index = u32::from_ne_bytes(body.get(4..8)?.try_into().ok()?);
+    let from = Attributes(body.get(8..)?);
+    // IFA_LOCAL is its own address; IFA_ADDRESS the peer's on links between two, and its own elsewhere.
+    let own = address(from.get(2).or_else(|| from.get(1))?)?;
+    Some((index, IpNetwork::new(own, prefix).ok()?))
+}
+
+/// What `struct ndmsg` tells: of a bridge's table (`AF_BRIDGE`), or of addresses.
+pub(super) enum Known {
+    Forwarding(ForwardingEntry),
+    Neighbour(Neighbour),
+}
+
+pub(super) fn neighbour(body: &[u8]) -> Option<Known> {
+    const AF_BRIDGE: u8 = 7;
+    const PERMANENT: u16 = 0x80;
+    const FAILED: u16 = 0x20;
+    const INCOMPLETE: u16 = 0x01;
+    let family = *body.first()?;
+    let index = u32::from_ne_bytes(body.get(4..8)?.try_into().ok()?);
+    let state = u16::from_ne_bytes(body.get(8..10)?.try_into().ok()?);
+    let from = Attributes(body.get(12..)?);
+    let mac: Mac = from.get(2)?.try_into().ok()?;
+    if family == AF_BRIDGE {
+        return Some(Known::Forwarding(ForwardingEntry { mac, port: index, local: state & PERMANENT != 0 }));
+    }
+    if state & (FAILED | INCOMPLETE) != 0 {
+        return None;
+    }
+    let address: IpAddr = address(from.get(1)?)?;
+    Some(Known::Neighbour(Neighbour { address, mac, interface: index }))
+}

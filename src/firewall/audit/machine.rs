@@ -1,0 +1,384 @@
+//! The machine that runs a chain's rules over a packet (net/netfilter/nf_tables_core.c), as far as it is modelled.
+
+use super::bytecode::{Between, Expression, Family, Hook, Layer, Meter, Register, Reject, Translation, Value, Verdict};
+use super::choices::Choices;
+use super::compiled::{ChainAt, Compiled};
+use super::expressions::of_object;
+use super::frame::{Frame, Tracking};
+use super::network::Network;
+use super::registers::{Maybe, Registers};
+use super::sets::Found;
+use super::trace::{RuleAt, RuleEnd, Trace};
+use super::{extensions, loads};
+
+/// How a base chain ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    Accept,
+    Drop,
+    Reject(Reject),
+    /// Nothing can be said, and why.
+    Unknown(String),
+}
+
+/// Address translation that a rule asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Asked {
+    pub(super) what: Translation,
+    /// First and last address in network order; `None` inside: unknown.
+    pub(super) addresses: Option<Option<(Vec<u8>, Vec<u8>)>>,
+    /// First and last port; `None` inside: unknown.
+    pub(super) ports: Option<Option<(u16, u16)>>,
+}
+
+/// What stays the same while a packet is evaluated, and what it collects.
+pub(super) struct Evaluation<'a> {
+    pub(super) compiled: &'a Compiled,
+    pub(super) network: &'a Network,
+    pub(super) choices: &'a mut Choices,
+    pub(super) trace: Trace,
+    /// Keys that this packet itself has put into sets: table, set, key.
+    pub(super) added: Vec<(usize, String, Vec<u8>)>,
+}
+
+/// One base chain being run.
+pub(super) struct Machine<'e, 'a> {
+    pub(super) evaluation: &'e mut Evaluation<'a>,
+    pub(super) frame: &'e mut Frame,
+    pub(super) registers: Registers,
+    pub(super) hook: Hook,
+    pub(super) family: Family,
+    table: usize,
+    /// Translation that the deciding rule asked for.
+    pub(super) asked: Option<Asked>,
+}
+
+/// What comes after an expression.
+pub(super) enum Next {
+    Expression,
+    /// The rule does not match.
+    Rule,
+    Verdict(Verdict),
+    End(End),
+}
+
+/// nf_tables refuses rulesets with deeper jumps (`NFT_JUMP_STACK_SIZE`).
+const DEEPEST: usize = 16;
+
+impl<'e, 'a> Machine<'e, 'a> {
+    pub(super) fn new(evaluation: &'e mut Evaluation<'a>, frame: &'e mut Frame, chain: ChainAt) -> Option<Self> {
+        let base = evaluation.compiled.base(chain)?;
+        let family = evaluation.compiled.table(chain.table).family;
+        let hook = base.hook;
+        let registers = Registers::new();
+        Some(Self { evaluation, frame, registers, hook, family, table: chain.table, asked: None })
+    }
+
+    /// Runs a base chain to its end.
+    pub(super) fn run(&mut self, base: ChainAt) -> End {
+        let compiled = self.evaluation.compiled;
+        let accepts = compiled.base(base).is_none_or(|base| base.accepts);
+        let mut callers: Vec<(ChainAt, usize)> = Vec::new();
+        let (mut chain, mut rule) = (base, 0);
+        loop {
+            let Some(this) = compiled.chain(chain).rules.get(rule) else {
+                let Some(caller) = callers.pop() else {
+                    self.evaluation.trace.policy(base, accepts);
+                    return if accepts { End::Accept } else { End::Drop };
+                };
+                (chain, rule) = caller;
+                continue;
+            };
+            let at = RuleAt { chain, rule };
+            rule += 1;
+            let (to, back) = match self.rule(at, &this.expressions) {
+                None => continue,
+                Some(Next::End(end)) => return end,
+                Some(Next::Verdict(Verdict::Accept)) => return End::Accept,
+                Some(Next::Verdict(Verdict::Drop)) => return End::Drop,
+                Some(Next::Verdict(Verdict::Return)) => {
+                    rule = usize::MAX;
+                    continue;
+                }
+                Some(Next::Verdict(Verdict::Jump(to))) => (to, true),
+                Some(Next::Verdict(Verdict::Goto(to))) => (to, false),
+                Some(_) => continue,
+            };
+            if back {
+                callers.push((chain, rule));
+            }
+            match compiled.named_chain(chain.table, &to) {
+                Some(next) if callers.len() <= DEEPEST => (chain, rule) = (next, 0),
+                _ => return End::Unknown(format!("chain {to}, which a rule jumps to")),
+            }
+        }
+    }
+
+    /// `None` where the rule does not decide.
+    fn rule(&mut self, at: RuleAt, expressions: &[Expression]) -> Option<Next> {
+        for expression in expressions {
+            let next = match expression {
+                // The way for most rules of most rulesets, without a call.
+                Expression::Transparent(_) => continue,
+                other => self.expression(other),
+            };
+            match next {
+                Next::Expression | Next::Verdict(Verdict::Continue) => {}
+                Next::Rule | Next::Verdict(Verdict::Break) => {
+                    self.evaluation.trace.rule(at, RuleEnd::Mismatch);
+                    return None;
+                }
+                Next::Verdict(Verdict::Queue) => return self.stop(at, "queue: a program decides".to_owned()),
+                Next::Verdict(Verdict::Other(code)) => return self.stop(at, format!("verdict {code}")),
+                Next::Verdict(verdict) => {
+                    self.evaluation.trace.rule(at, RuleEnd::Verdict(verdict.clone()));
+                    return Some(Next::Verdict(verdict));
+                }
+                Next::End(End::Unknown(what)) => return self.stop(at, what),
+                Next::End(end) => {
+                    self.evaluation.trace.rule(at, RuleEnd::End(end.clone()));
+                    return Some(Next::End(end));
+                }
+            }
+        }
+        self.evaluation.trace.rule(at, RuleEnd::Passed);
+        None
+    }
+
+    fn stop(&mut self, at: RuleAt, what: String) -> Option<Next> {
+        let end = End::Unknown(what);
+        self.evaluation.trace.rule(at, RuleEnd::End(end.clone()));
+        Some(Next::End(end))
+    }
+
+    fn expression(&mut self, expression: &Expression) -> Next {
+        match expression {
+            Expression::Immediate { to, value } => self.store(*to, value),
+            Expression::Verdict(verdict) => return Next::Verdict(verdict.clone()),
+            Expression::Compare { from, how, with } => {
+                let result = self.registers.compare(*from, *how, with);
+                return self.when(result);
+            }
+            Expression::Range { from, inside, low, high } => {
+                let result = match self.registers.in_range(*from, low, high) {
+                    Maybe::Unknown => Maybe::Unknown,
+                    certain => Maybe::from((certain == Maybe::Yes) == *inside),
+                };
+                return self.when(result);
+            }
+            Expression::Bitwise { from, to, length, what } => self.registers.bitwise(*from, *to, *length, what),
+            Expression::Byteorder { from, to, length, size } => self.registers.byteorder(*from, *to, *length, *size),
+            Expression::Payload { to, layer, offset, length } => return self.payload(*to, *layer, *offset, *length),
+            Expression::SetPayload { from, layer, offset, length } => {
+                return self.set_payload(*from, *layer, *offset, *length);
+            }
+            Expression::Meta { to, key } => return loads::meta(self, *to, *key),
+            Expression::SetMeta { from, key } => return loads::set_meta(self, *from, *key),
+            Expression::Ct { to, key, reply } => return loads::ct(self, *to, *key, *reply),
+            Expression::SetCt { from, key } => return loads::set_ct(self, *from, *key),
+            Expression::Fib { to, result, flags } => return loads::fib(self, *to, *result, *flags),
+            Expression::Lookup { set, from, to, verdicts, inverted } => {
+                return self.lookup(set, *from, *to, *verdicts, *inverted);
+            }
+            Expression::Dynset { set, from, deletes, inverted, metered } => {
+                return self.dynset(set, *from, *deletes, *inverted, *metered);
+            }
+            Expression::Nat { what, addresses, ports, netmap } => return self.nat(*what, *addresses, *ports, *netmap),
+            Expression::Reject { how } => return Next::End(End::Reject(*how)),
+            Expression::Meter(meter) => return self.metered(*meter),
+            Expression::Object { kind } => return self.expression(&of_object(*kind)),
+            Expression::ObjectOf { set, from } => return self.object_of(set, *from),
+            Expression::Transparent(_) => {}
+            Expression::Notrack => {
+                if self.frame.tracking == Tracking::None {
+                    self.frame.tracking = Tracking::Untracked;
+                }
+            }
+            Expression::Extension(extension) => return extensions::run(self, extension),
+            Expression::UnknownValue { to, name } => {
+                self.registers.store_unknown(*to, 16, name);
+                if !self.choose(|| format!("{name}: whether there is a value")) {
+                    return Next::Rule;
+                }
+            }
+            Expression::Unknown(name) => return Next::End(End::Unknown(name.clone())),
+        }
+        Next::Expression
+    }
+
+    fn store(&mut self, to: Register, value: &[u8]) {
+        self.registers.store(to, value);
+    }
+
+    pub(super) fn choose(&mut self, question: impl FnOnce() -> String) -> bool {
+        self.evaluation.choices.choose(question)
+    }
+
+    /// Goes on where the result is yes.
+    pub(super) fn when(&mut self, result: Maybe) -> Next {
+        let yes = match result {
+            Maybe::Yes => true,
+            Maybe::No => false,
+            Maybe::Unknown => {
+                let why = self.registers.why().to_owned();
+                self.choose(|| why)
+            }
+        };
+        if yes { Next::Expression } else { Next::Rule }
+    }
+
+    pub(super) fn metered(&mut self, meter: Meter) -> Next {
+        let question = match meter {
+            Meter::Limit => "limit: whether the rate allows it",
+            Meter::Quota => "quota: whether it is used up",
+            Meter::Connections => "ct count: how many flows there are",
+        };
+        if self.choose(|| question.to_owned()) { Next::Expression } else { Next::Rule }
+    }
+
+    /// Where a layer's bytes begin; `None` where the packet has no such layer.
+    fn begin(&self, layer: Layer) -> Option<usize> {
+        match layer {
+            Layer::Link => self.frame.has_link.then_some(0),
+            Layer::Network => Some(0),
+            Layer::Transport => self.frame.headers.transport,
+        }
+    }
+
+    fn payload(&mut self, to: Register, layer: Layer, offset: usize, length: usize) -> Next {
+        let Some(begin) = self.begin(layer) else { return Next::Rule };
+        let bytes = if layer == Layer::Link { &self.frame.headers.link } else { &self.frame.headers.network };
+        match bytes.read(begin + offset, length) {
+            Some(read) if read.unknown == 0 => self.registers.store(to, read.bytes),
+            Some(read) => self.registers.store_partly(to, read.bytes, read.unknown, field(layer, offset)),
+            None => {
+                if !self.choose(|| "whether the packet has data there".to_owned()) {
+                    return Next::Rule;
+                }
+                self.registers.store_unknown(to, length, "data of the packet");
+            }
+        }
+        Next::Expression
+    }
+
+    fn set_payload(&mut self, from: Register, layer: Layer, offset: usize, length: usize) -> Next {
+        let Some(begin) = self.begin(layer) else { return Next::Rule };
+        let (bytes, unknown) = self.registers.read(from, length);
+        let headers = &mut self.frame.headers;
+        let to = if layer == Layer::Link { &mut headers.link } else { &mut headers.network };
+        to.write(begin + offset, bytes, unknown);
+        Next::Expression
+    }
+
+    fn lookup(&mut self, name: &str, from: Register, to: Option<Register>, verdicts: bool, inverted: bool) -> Next {
+        let compiled = self.evaluation.compiled;
+        let Some((set, index)) = compiled.named_set(self.table, name) else {
+            return Next::End(End::Unknown(format!("set {name}")));
+        };
+        let (key, unknown) = self.registers.read(from, set.fields.iter().sum());
+        let maps = verdicts || to.is_some();
+        let element = match index.find(key, unknown) {
+            Found::Certain(Some(at)) => &set.elements[at as usize],
+            Found::Certain(None) if set.dynamic && self.has_added(name, key) => {
+                let inside = self.choose(|| format!("set {name}: whether it took what this packet added"));
+                return if inside != inverted { Next::Expression } else { Next::Rule };
+            }
+            Found::Certain(None) => return if inverted { Next::Expression } else { Next::Rule },
+            Found::Possible => {
+                let why = self.registers.why().to_owned();
+                let inside = self.choose(|| format!("{why}, in set {name}"));
+                return match inside {
+                    true if maps => Next::End(End::Unknown(format!("{why}: which element of map {name} it is"))),
+                    inside => {
+                        if inside != inverted {
+                            Next::Expression
+                        } else {
+                            Next::Rule
+                        }
+                    }
+                };
+            }
+        };
+        let metered = element.meter;
+        self.evaluation.trace.element(name, element);
+        if inverted {
+            return Next::Rule;
+        }
+        if let Some(meter) = metered
+            && let Next::Rule = self.metered(meter)
+        {
+            return Next::Rule;
+        }
+        match (&element.value, to) {
+            (Some(Value::Verdict(verdict)), _) if verdicts => Next::Verdict(verdict.clone()),
+            (Some(Value::Bytes(bytes)), Some(to)) => {
+                self.registers.store(to, bytes);
+                Next::Expression
+            }
+            (_, None) if !verdicts => Next::Expression,
+            _ => Next::End(End::Unknown(format!("the value of an element of map {name}"))),
+        }
+    }
+
+    fn has_added(&self, name: &str, key: &[u8]) -> bool {
+        self.evaluation.added.iter().any(|(table, set, added)| *table == self.table && set == name && added == key)
+    }
+
+    fn dynset(&mut self, name: &str, from: Register, deletes: bool, inverted: bool, metered: Option<Meter>) -> Next {
+        let Some((set, _)) = self.evaluation.compiled.named_set(self.table, name) else {
+            return Next::End(End::Unknown(format!("set {name}")));
+        };
+        let (key, unknown) = self.registers.read(from, set.fields.iter().sum());
+        if deletes || unknown != 0 {
+            return Next::End(End::Unknown(format!("set {name}, which the rule changes")));
+        }
+        let key = key.to_vec();
+        self.evaluation.added.push((self.table, name.to_owned(), key));
+        if !self.choose(|| format!("set {name}: whether it has room")) {
+            return if inverted { Next::Expression } else { Next::Rule };
+        }
+        match metered.map(|meter| self.metered(meter)) {
+            Some(Next::Rule) => Next::Rule,
+            _ if inverted => Next::Rule,
+            _ => Next::Expression,
+        }
+    }
+
+    fn object_of(&mut self, name: &str, from: Register) -> Next {
+        let Some((set, index)) = self.evaluation.compiled.named_set(self.table, name) else {
+            return Next::End(End::Unknown(format!("map {name}")));
+        };
+        let (key, unknown) = self.registers.read(from, set.fields.iter().sum());
+        match (index.find(key, unknown), set.object_kind) {
+            (Found::Certain(None), _) => Next::Rule,
+            (Found::Certain(Some(_)), Some(kind)) => self.expression(&of_object(kind)),
+            _ => Next::End(End::Unknown(format!("which object of map {name} it is"))),
+        }
+    }
+
+    fn nat(&mut self, what: Translation, addresses: Option<Between>, ports: Option<Between>, netmap: bool) -> Next {
+        if netmap {
+            return Next::End(End::Unknown("netmap".to_owned()));
+        }
+        let length = if self.frame.headers.is_v4() { 4 } else { 16 };
+        let read = |register, length| self.registers.known(register, length);
+        let addresses =
+            addresses.map(|range| Some((read(range.min, length)?.to_vec(), read(range.max, length)?.to_vec())));
+        let port = |register| read(register, 2).map(|b| u16::from_be_bytes([b[0], b[1]]));
+        let ports = ports.map(|range| Some((port(range.min)?, port(range.max)?)));
+        self.asked = Some(Asked { what, addresses, ports });
+        Next::Verdict(Verdict::Accept)
+    }
+}
+
+/// What a byte of a header is called that nobody said.
+fn field(layer: Layer, offset: usize) -> &'static str {
+    match (layer, offset) {
+        (Layer::Link, 0..6) => "the destination's hardware address",
+        (Layer::Link, 6..12) => "the source's hardware address",
+        (Layer::Transport, 0) => "the source port",
+        (Layer::Link, _) => "a field of the link header",
+        (Layer::Network, _) => "a field of the network header",
+        (Layer::Transport, _) => "a field of the transport header",
+    }
+}

@@ -1,0 +1,239 @@
+//! Reading a network namespace, once and consistently.
+//!
+//! Everything is read over netlink by the calling thread, thus of the namespace that it is in. The ruleset's generation
+//! is compared before and after; where it changed, or the kernel says that a listing was interrupted, all is read
+//! again.
+
+use std::io;
+use std::path::Path;
+
+use nix::sys::socket::SockProtocol;
+
+use super::Kernel;
+use super::attributes::push;
+use super::bytecode::{Family, Ruleset, Table};
+use super::links::{self, Known};
+use super::netlink::Netlink;
+use super::network::{Interface, InterfaceSysctls, Network, Sysctls};
+use super::{decode, routes};
+
+/// What went wrong while reading.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// The kernel's answer.
+    #[error("cannot read {what} from the kernel: {source}")]
+    Read {
+        /// What was read.
+        what: &'static str,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// Somebody keeps changing it.
+    #[error("the firewall's rules changed during each of {TRIES} readings; try again when it is quiet")]
+    Restless,
+}
+
+const TRIES: usize = 20;
+
+/// Reads the calling thread's network namespace. Blocking, a few milliseconds for some thousand elements.
+pub fn read() -> Result<Kernel, SnapshotError> {
+    for _ in 0..TRIES {
+        match once() {
+            Ok(Some(kernel)) => return Ok(kernel),
+            Ok(None) => {}
+            Err(SnapshotError::Read { source, .. }) if again(&source) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(SnapshotError::Restless)
+}
+
+/// A table or set that was deleted between two questions answers ENOENT; an interrupted listing EINTR.
+fn again(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::NotFound)
+}
+
+/// `None` where the rules changed meanwhile.
+fn once() -> Result<Option<Kernel>, SnapshotError> {
+    let mut nft = Netlink::new(SockProtocol::NetlinkNetFilter).map_err(failed("rules"))?;
+    let mut route = Netlink::new(SockProtocol::NetlinkRoute).map_err(failed("interfaces"))?;
+    let before = generation(&mut nft).map_err(failed("the rules' generation"))?;
+    let ruleset = ruleset(&mut nft, before).map_err(failed("rules"))?;
+    let network = network(&mut route)?;
+    let after = generation(&mut nft).map_err(failed("the rules' generation"))?;
+    Ok((before == after).then(|| Kernel::new(ruleset, network)))
+}
+
+fn failed(what: &'static str) -> impl Fn(io::Error) -> SnapshotError {
+    move |source| SnapshotError::Read { what, source }
+}
+
+/// `NFNL_SUBSYS_NFTABLES`, and its messages.
+const NFT: u16 = 10 << 8;
+const GET_TABLE: u16 = NFT | 1;
+const GET_CHAIN: u16 = NFT | 4;
+const GET_RULE: u16 = NFT | 7;
+const GET_SET: u16 = NFT | 10;
+const GET_ELEMENTS: u16 = NFT | 13;
+const GET_GENERATION: u16 = NFT | 16;
+const GET_OBJECT: u16 = NFT | 19;
+
+fn generation(nft: &mut Netlink) -> io::Result<u32> {
+    let answer = nft.get(GET_GENERATION, &[0; 4])?.ok_or(io::ErrorKind::UnexpectedEof)?;
+    let attributes = super::attributes::Attributes(answer.body.get(4..).unwrap_or_default());
+    attributes.be32(1).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+/// The kernel's number of a family, for requests.
+fn family_number(family: Family) -> u8 {
+    match family {
+        Family::Inet => 1,
+        Family::Ip => 2,
+        Family::Arp => 3,
+        Family::Netdev => 5,
+        Family::Bridge => 7,
+        Family::Ip6 => 10,
+    }
+}
+
+fn ruleset(nft: &mut Netlink, generation: u32) -> io::Result<Ruleset> {
+    let mut ruleset = Ruleset { generation, tables: Vec::new() };
+    for message in nft.dump(GET_TABLE, &[0; 4])? {
+        ruleset.tables.extend(decode::message(&message.body).and_then(|(family, from)| decode::table(family, from)));
+    }
+    for message in nft.dump(GET_CHAIN, &[0; 4])? {
+        let Some((family, from)) = decode::message(&message.body) else { continue };
+        let Some((table, chain)) = decode::chain(family, from) else { continue };
+        if let Some(table) = table_of(&mut ruleset, family, &table) {
+            table.chains.push(chain);
+        }
+    }
+    for message in nft.dump(GET_RULE, &[0; 4])? {
+        let Some((family, from)) = decode::message(&message.body) else { continue };
+        let Some((table, name, rule)) = decode::rule(from) else { continue };
+        let table = table_of(&mut ruleset, family, &table);
+        if let Some(chain) = table.and_then(|table| table.chains.iter_mut().find(|chain| chain.name == name)) {
+            chain.rules.push(rule);
+        }
+    }
+    for message in nft.dump(GET_SET, &[0; 4])? {
+        let Some((family, from)) = decode::message(&message.body) else { continue };
+        let Some((table, mut set)) = decode::set(from) else { continue };
+        for message in nft.dump(GET_ELEMENTS, &elements_request(family, &table, &set.name))? {
+            if let Some((_, from)) = decode::message(&message.body) {
+                set.elements.extend(decode::elements(from));
+            }
+        }
+        if let Some(table) = table_of(&mut ruleset, family, &table) {
+            table.sets.push(set);
+        }
+    }
+    for message in nft.dump(GET_OBJECT, &[0; 4])? {
+        let Some((family, from)) = decode::message(&message.body) else { continue };
+        let Some((table, object)) = decode::object(from) else { continue };
+        if let Some(table) = table_of(&mut ruleset, family, &table) {
+            table.objects.push(object);
+        }
+    }
+    Ok(ruleset)
+}
+
+fn table_of<'a>(ruleset: &'a mut Ruleset, family: Family, name: &str) -> Option<&'a mut Table> {
+    ruleset.tables.iter_mut().find(|table| table.family == family && table.name == name)
+}
+
+fn elements_request(family: Family, table: &str, set: &str) -> Vec<u8> {
+    let mut request = vec![family_number(family), 0, 0, 0];
+    push(&mut request, 1, &[table.as_bytes(), &[0]].concat());
+    push(&mut request, 2, &[set.as_bytes(), &[0]].concat());
+    request
+}
+
+const GET_LINK: u16 = 18;
+const GET_ADDRESS: u16 = 22;
+const GET_ROUTE: u16 = 26;
+const GET_NEIGHBOUR: u16 = 30;
+const GET_RULES: u16 = 34;
+/// Any family; of neighbours, addresses'.
+const ANY: [u8; 16] = [0; 16];
+const AF_BRIDGE: u8 = 7;
+
+fn network(route: &mut Netlink) -> Result<Network, SnapshotError> {
+    let mut network = Network { sysctls: sysctls(), unmodelled: legacy_iptables(), ..Network::default() };
+    for message in route.dump(GET_LINK, &ANY).map_err(failed("interfaces"))? {
+        let Some(mut interface) = links::interface(&message.body) else { continue };
+        if links::has_xdp(&message.body) {
+            network.unmodelled.push(format!("an XDP program at {}", interface.name));
+        }
+        interface.sysctls = interface_sysctls(&interface.name);
+        network.interfaces.push(interface);
+    }
+    network.interfaces.sort_by_key(|interface| interface.index);
+    for message in route.dump(GET_ADDRESS, &ANY[..8]).map_err(failed("addresses"))? {
+        let Some((index, address)) = links::interface_address(&message.body) else { continue };
+        let owner = network.interfaces.iter_mut().find(|interface: &&mut Interface| interface.index == index);
+        if let Some(interface) = owner {
+            interface.addresses.push(address);
+        }
+    }
+    let all = route.dump(GET_ROUTE, &ANY[..12]).map_err(failed("routes"))?;
+    network.routes.extend(all.iter().filter_map(|message| routes::route(&message.body)));
+    let rules = route.dump(GET_RULES, &ANY[..12]).map_err(failed("routing rules"))?;
+    network.rules.extend(rules.iter().filter_map(|message| routes::rule(&message.body)));
+    network.rules.sort_by_key(|rule| rule.priority);
+    let of_bridges = [&[AF_BRIDGE][..], &ANY[..15]].concat();
+    for request in [&ANY[..12], &of_bridges] {
+        for message in route.dump(GET_NEIGHBOUR, request).map_err(failed("neighbours"))? {
+            match links::neighbour(&message.body) {
+                Some(Known::Neighbour(neighbour)) => network.neighbours.push(neighbour),
+                Some(Known::Forwarding(entry)) => network.forwarding.push(entry),
+                None => {}
+            }
+        }
+    }
+    Ok(network)
+}
+
+/// A parameter of the calling thread's namespace; absent is zero.
+fn parameter(path: &str) -> u32 {
+    let text = std::fs::read_to_string(Path::new("/proc/sys/net").join(path)).unwrap_or_default();
+    text.trim().parse().unwrap_or(0)
+}
+
+fn sysctls() -> Sysctls {
+    Sysctls {
+        forwarding_v6: parameter("ipv6/conf/all/forwarding") != 0,
+        bridge_call_iptables: parameter("bridge/bridge-nf-call-iptables") != 0,
+        bridge_call_ip6tables: parameter("bridge/bridge-nf-call-ip6tables") != 0,
+        bridge_call_arptables: parameter("bridge/bridge-nf-call-arptables") != 0,
+    }
+}
+
+/// How `all` and the interface's own value combine is each parameter's own (linux/inetdevice.h, `IN_DEV_…`).
+fn interface_sysctls(name: &str) -> InterfaceSysctls {
+    let own = |key: &str| parameter(&format!("ipv4/conf/{name}/{key}"));
+    let all = |key: &str| parameter(&format!("ipv4/conf/all/{key}"));
+    let either = |key: &str| own(key) != 0 || all(key) != 0;
+    InterfaceSysctls {
+        forwarding_v4: own("forwarding") != 0,
+        route_localnet: either("route_localnet"),
+        rp_filter: own("rp_filter").max(all("rp_filter")).min(2) as u8,
+        accept_local: either("accept_local"),
+        proxy_arp: either("proxy_arp"),
+        proxy_arp_pvlan: own("proxy_arp_pvlan") != 0,
+        src_valid_mark: either("src_valid_mark"),
+        disable_ipv6: parameter(&format!("ipv6/conf/{name}/disable_ipv6")) != 0,
+    }
+}
+
+/// The legacy iptables keeps its tables where nf_tables does not see them.
+fn legacy_iptables() -> Vec<String> {
+    let names = [("ip_tables_names", "iptables"), ("ip6_tables_names", "ip6tables"), ("arp_tables_names", "arptables")];
+    let tables = names.iter().filter_map(|(file, program)| {
+        let text = std::fs::read_to_string(Path::new("/proc/thread-self/net").join(file)).ok()?;
+        let tables: Vec<&str> = text.split_whitespace().collect();
+        (!tables.is_empty()).then(|| format!("tables of the legacy {program}: {}", tables.join(", ")))
+    });
+    tables.collect()
+}

@@ -1,0 +1,73 @@
+//! What a packet met on its way.
+
+use super::bytecode::{Element, Hook, Verdict};
+use super::compiled::{ChainAt, Stack};
+use super::machine::End;
+
+/// A rule by position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RuleAt {
+    pub(super) chain: ChainAt,
+    pub(super) rule: usize,
+}
+
+/// How a rule ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum RuleEnd {
+    /// An expression did not match.
+    Mismatch,
+    /// It matched, and decided nothing.
+    Passed,
+    Verdict(Verdict),
+    End(End),
+}
+
+/// One thing met.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Met {
+    Hook {
+        stack: Stack,
+        hook: Hook,
+        device: Option<u32>,
+    },
+    Chain(ChainAt),
+    Element {
+        set: String,
+        key: Vec<u8>,
+    },
+    Rule(RuleAt, RuleEnd),
+    Policy(ChainAt, bool),
+    /// The kernel did something besides rules.
+    Kernel(String),
+}
+
+/// The way of one run; empty where nobody wants it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Trace {
+    pub(super) wanted: bool,
+    pub(super) met: Vec<Met>,
+}
+
+impl Trace {
+    pub(super) fn rule(&mut self, at: RuleAt, end: RuleEnd) {
+        self.push(|| Met::Rule(at, end));
+    }
+
+    pub(super) fn policy(&mut self, chain: ChainAt, accepts: bool) {
+        self.push(|| Met::Policy(chain, accepts));
+    }
+
+    pub(super) fn element(&mut self, set: &str, element: &Element) {
+        self.push(|| Met::Element { set: set.to_owned(), key: element.key.clone() });
+    }
+
+    pub(super) fn kernel(&mut self, what: impl FnOnce() -> String) {
+        self.push(|| Met::Kernel(what()));
+    }
+
+    pub(super) fn push(&mut self, met: impl FnOnce() -> Met) {
+        if self.wanted {
+            self.met.push(met());
+        }
+    }
+}
