@@ -246,6 +246,10 @@ fn a_source_starts_behind_its_target() {
     let hosts = web.exec(&["cat", "/etc/hosts"]).ok();
     assert!(hosts.contains(&line), "{hosts}");
 
+    let answer = |name: &str| web.sh(&format!("nslookup {name}")).stdout;
+    assert!(answer("postgres").contains(&format!("Address: {}\n", db.address())), "{}", answer("postgres"));
+    assert!(!answer("db").contains(&db.address()), "{}", answer("db"));
+
     // The target goes for good: the source is not what it was promised to be, until the link is taken away.
     db.verb(&["rm", "--force"]).ok();
     let hosts = web.exec(&["cat", "/etc/hosts"]).ok();
