@@ -232,6 +232,12 @@ fn other_names_are_handed_on() {
     let whole = ask("long.test TXT");
     assert!(whole.whole.contains("retrying in TCP mode") && whole.records.len() == 12, "{whole:?}");
     web.exec(&["nslookup", "-type=txt", "long.test"]).ok();
+    // Nor is it lost where the server says no more: asked without EDNS, it is another question.
+    host.lan().sh("nft 'add table ip t; add chain ip t i { type filter hook input priority 0; }; add rule ip t i tcp dport 53 drop'").ok();
+    let cut = ask("LONG.test TXT +noedns +ignore +cdflag");
+    assert!(cut.flags.contains(&"tc".to_owned()) && !cut.records.is_empty(), "{cut:?}");
+    let cut = ask("LONG.test TXT +noedns +tcp +cdflag");
+    assert!(cut.flags.contains(&"tc".to_owned()), "{cut:?}");
 
     ask("plain.test +opcode=STATUS").is("NOTIMP", &[]);
     ask("version.bind CH TXT").is("REFUSED", &[]);
@@ -250,7 +256,7 @@ fn without_a_server_that_answers_it_is_a_failure_and_not_a_name_that_is_not_ther
     host_resolv_conf(&host, "nameserver 192.0.2.2\n");
     dig(&host, &web, "plain.test").is("SERVFAIL", &[]);
     // Somebody, who says nothing.
-    let _silent = host.lan().background(&["nc", "-u", "-l", "-p", "53", "-s", "192.0.2.2"]);
+    host.lan().sh("nft 'add table ip t; add chain ip t i { type filter hook input priority 0; }; add rule ip t i ip daddr 192.0.2.2 drop'").ok();
     dig(&host, &web, "plain.test").is("SERVFAIL", &[]);
     dig(&host, &web, "web").is("NOERROR", &[&format!("web. A {}", web.address())]);
     // The next server is asked; and a server that comes back is asked again.
@@ -419,8 +425,10 @@ fn a_flood_of_one_container_is_not_the_others_trouble() {
     let host = host_with(&[]);
     let upstream = Upstream::on(&host, "192.0.2.2", &[]);
     // Its own server takes questions and says nothing: each waits as long as any may.
-    host.lan().sh("ip address add 192.0.2.5/24 dev eth0").ok();
-    let _silent = host.lan().background(&["nc", "-u", "-l", "-k", "-p", "53", "-s", "192.0.2.5"]);
+    host.lan()
+        .sh("ip address add 192.0.2.5/24 dev eth0 && nft 'add table ip t
+             add chain ip t i { type filter hook input priority 0; }; add rule ip t i ip daddr 192.0.2.5 drop'")
+        .ok();
     let wild = host.run("busybox").flags(&["--dns", "192.0.2.5"]).cmd(&["sleep", "1000"]).start();
     let web = host.run("busybox").hostname("web").cmd(&["sleep", "1000"]).start();
     let question = r"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x05flood\x04test\x00\x00\x01\x00\x01";

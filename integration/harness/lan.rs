@@ -57,8 +57,9 @@ impl<'h> Lan<'h> {
     /// A program that stays, with whatever it starts, until the answer is dropped.
     pub fn background(&self, words: &[&str]) -> Background<'h> {
         let note = format!("/run/background-{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        let child = self
-            .command("setsid")
+        // It ends when it is dropped; on a busy machine that may be later than any command's end.
+        let mut command = self.host.namespaces.command(self.place, 600, "setsid");
+        let child = command
             .args(["bash", "-c", "echo $$ >$0.new && mv $0.new $0 && exec \"$@\"", &note])
             .args(words)
             .stdin(Stdio::null())

@@ -33,6 +33,8 @@ pub(super) struct Answer {
     authoritative: bool,
     /// AD: signatures were checked, by the upstream server.
     authentic: bool,
+    /// TC: there is more, which nobody was to be brought to say.
+    cut: bool,
     answers: Vec<Record>,
     authorities: Vec<Record>,
     additionals: Vec<Record>,
@@ -46,6 +48,7 @@ impl Answer {
             code,
             authoritative: false,
             authentic: false,
+            cut: false,
             answers: nothing(),
             authorities: nothing(),
             additionals: nothing(),
@@ -63,6 +66,7 @@ impl Answer {
             code: message.metadata.response_code,
             authoritative: message.metadata.authoritative,
             authentic: message.metadata.authentic_data,
+            cut: message.metadata.truncation,
             answers: message.answers,
             authorities: message.authorities,
             additionals: message.additionals,
@@ -110,6 +114,7 @@ impl Answer {
         metadata.response_code = self.code;
         metadata.authoritative = self.authoritative;
         metadata.authentic_data = self.authentic;
+        metadata.truncation = self.cut;
         let mut bytes = Vec::with_capacity(512);
         let mut encoder = BinEncoder::new(&mut bytes);
         encoder.set_max_size(match (over, &edns) {

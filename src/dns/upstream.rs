@@ -11,7 +11,7 @@ use std::time::Duration;
 use hickory_proto::op::{Message, MessageType};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::question::Question;
 
@@ -34,19 +34,23 @@ pub(super) enum Silence {
     Garbled(String),
 }
 
-/// Asks a server and waits at most so long. Answers the message and its length in bytes.
+/// Asks a server and waits at most so long. Answers the message and its length in bytes; the message is a cut off one (TC)
+/// only where the server has no more to say, or does not say it over TCP.
 pub(super) async fn ask(
     server: SocketAddr,
     question: &Question,
     patience: Duration,
 ) -> Result<(Message, usize), Silence> {
-    let exchange = async {
-        let id = rand::random();
-        let bytes = question.message(id).to_vec().map_err(|error| Silence::Garbled(error.to_string()))?;
-        let (message, length) = over_udp(server, question, id, &bytes).await?;
-        if message.metadata.truncation { over_tcp(server, question, id, &bytes).await } else { Ok((message, length)) }
-    };
-    timeout(patience, exchange).await.unwrap_or(Err(Silence::Timeout(patience)))
+    let deadline = Instant::now() + patience;
+    let id = rand::random();
+    let bytes = question.message(id).to_vec().map_err(|error| Silence::Garbled(error.to_string()))?;
+    let heard = timeout_at(deadline, over_udp(server, question, id, &bytes)).await;
+    let cut = heard.unwrap_or(Err(Silence::Timeout(patience)))?;
+    if !cut.0.metadata.truncation {
+        return Ok(cut);
+    }
+    let whole = timeout_at(deadline, over_tcp(server, question, id, &bytes)).await;
+    Ok(whole.ok().and_then(Result::ok).unwrap_or(cut))
 }
 
 async fn over_udp(server: SocketAddr, question: &Question, id: u16, bytes: &[u8]) -> Result<(Message, usize), Silence> {
