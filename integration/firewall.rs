@@ -157,3 +157,24 @@ fn what_is_dropped_is_logged_to_the_daemons_group() {
         has("pontoon:pontoon0:spoofed-ip ") && has("pontoon:pontoon0:lan ")
     });
 }
+
+/// A client that is refused gives up; one that hears nothing asks again.
+#[test]
+fn nobody_is_refused_names_while_the_daemon_is_away() {
+    for flags in [&["--host-access=true"][..], &["--host-access=false", "--icc=false"]] {
+        let host = Host::with(flags);
+        let asking = host.run("busybox").cmd(&WAITS).start();
+        let asking = host.station(&asking);
+        let refused = |protocol: &str, port: u16| {
+            let ask = format!("exec 3<>/dev/{protocol}/172.17.0.1/{port}; echo >&3; timeout 1 cat <&3");
+            asking.sh(&format!("timeout 2 bash -c '{ask}'")).stderr.contains("refused")
+        };
+        host.kill_daemon();
+        for protocol in ["udp", "tcp"] {
+            // The control: where the host may be asked at all, other ports refuse.
+            assert_eq!(refused(protocol, 54), flags.len() == 1, "{protocol} {flags:?}");
+            assert!(!refused(protocol, 53), "{protocol} {flags:?}");
+        }
+        host.restart_daemon();
+    }
+}

@@ -17,6 +17,7 @@ mod daemon;
 mod exec;
 mod failures;
 mod firewall;
+mod firewall_doc;
 mod images;
 mod lifecycle;
 mod limits_and_security;

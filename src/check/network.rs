@@ -116,7 +116,7 @@ fn judge_nft(name: &'static str, text: &str) -> Item {
 }
 
 /// Rules of one kind, as nft reads them, and what the kernel needs for them.
-const FEATURES: [(&str, &str, &str); 6] = [
+const FEATURES: [(&str, &str, &str); 7] = [
     (
         "nf_tables",
         "table inet t { chain c { type filter hook forward priority 0; }; }",
@@ -143,6 +143,11 @@ const FEATURES: [(&str, &str, &str); 6] = [
         "fib",
         "table inet t { chain c { type filter hook prerouting priority 0; fib daddr type local accept; }; }",
         "modprobe nft_fib_inet (CONFIG_NFT_FIB_INET)",
+    ),
+    (
+        "log",
+        "table inet t { chain c { type filter hook forward priority 0; limit rate 1/second log group 1; }; }",
+        "modprobe nft_limit nft_log nfnetlink_log (CONFIG_NFT_LIMIT, CONFIG_NFT_LOG, CONFIG_NETFILTER_NETLINK_LOG)",
     ),
     (
         "bridge family",
