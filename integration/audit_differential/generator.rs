@@ -6,7 +6,8 @@ use pontoon::firewall::audit::Transport;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::stage::Side;
+use super::stage::{A, B, BRIDGE_MAC, LEFT, RIGHT, Side};
+use crate::harness::packets::frame::{BROADCAST, Mac};
 
 pub struct Generator(StdRng);
 
@@ -24,6 +25,8 @@ enum Place {
 #[derive(Clone, Debug)]
 pub struct Sent {
     pub side: Side,
+    /// To which hardware address.
+    pub to: Mac,
     pub source: IpAddr,
     pub destination: IpAddr,
     pub transport: Transport,
@@ -298,7 +301,94 @@ impl Generator {
             _ => Transport::Icmp { kind: if v6 { 128 } else { 8 }, code: 0 },
         };
         let from = self.number(2, 5);
-        Sent { side, source: ip(near, from), destination: ip(to, host), transport, echo: 100 + number }
+        let mac = if side == Side::Left { A } else { B };
+        Sent { side, to: mac, source: ip(near, from), destination: ip(to, host), transport, echo: 100 + number }
+    }
+}
+
+impl Generator {
+    /// Tables of the bridge's family, and sometimes one of ip's for what is routed.
+    pub fn bridge_ruleset(&mut self) -> String {
+        let mut text = "table bridge guard {\n".to_owned();
+        text += "  set bound { type ifname . ether_addr . ipv4_addr; elements = { \"a0\" . 02:00:00:00:01:02 . 10.1.0.2 } }\n";
+        for hook in ["prerouting", "input", "forward", "output", "postrouting"] {
+            if self.chance(50) {
+                let policy = self.one(&["accept", "accept", "accept", "drop"]);
+                let priority = self.one(&[-300, -200, 0, 300]);
+                text +=
+                    &format!("  chain {hook} {{\n    type filter hook {hook} priority {priority}; policy {policy};\n");
+                for _ in 0..self.number(1, 4) {
+                    text += &self.bridge_rule();
+                }
+                text += "  }\n";
+            }
+        }
+        text += "}\n";
+        if self.chance(60) {
+            text += &self.table("ip", 0);
+        }
+        text
+    }
+
+    fn bridge_rule(&mut self) -> String {
+        let port = self.number(1, 4);
+        let not = self.one(&["", "", "!= "]);
+        let side = self.one(&["s", "d"]);
+        let condition = match self.number(0, 12) {
+            0 => format!("ether {side}addr {not}02:00:00:00:0{}:02", self.number(1, 2)),
+            1 => format!("iifname {not}\"{}\"", self.one(&["a0", "b0", "br0", "?"])).replace('?', ""),
+            2 => format!("oifname {not}\"{}\"", self.one(&["a0", "b0", "br0"])),
+            3 => format!("ip {side}addr {not}10.1.0.{port}"),
+            4 => format!("tcp dport {not}{port}"),
+            5 => format!("ether type {not}{}", self.one(&["ip", "arp", "ip6"])),
+            6 => format!("meta ibrname {not}\"br0\""),
+            7 => format!("meta obrname {not}\"br0\""),
+            8 => format!("iifname . ether saddr . ip saddr {not}@bound"),
+            9 => format!("meta mark {not}{}", port % 3),
+            10 => format!("meta pkttype {not}{}", self.one(&["host", "broadcast", "other"])),
+            11 => format!("meta protocol {not}ip"),
+            _ => format!("meta l4proto {not}{}", self.one(&["tcp", "udp", "icmp"])),
+        };
+        let action = match self.number(0, 5) {
+            0 => format!("meta mark set {}", port % 3),
+            1 | 2 => "drop".to_owned(),
+            3 => "counter".to_owned(),
+            _ => "accept".to_owned(),
+        };
+        format!("    {condition} {action}\n")
+    }
+
+    /// The flags of a port.
+    pub fn port(&mut self) -> String {
+        let flags = ["isolated", "hairpin", "learning", "flood", "bcast_flood"];
+        let words = flags.map(|flag| format!("{flag} {}", if self.chance(50) { "on" } else { "off" }));
+        words.join(" ")
+    }
+
+    /// A frame on the bridge.
+    pub fn frame(&mut self, number: u16) -> Sent {
+        let side = self.one(&[Side::Left, Side::Right]);
+        let (own, other, mac) = if side == Side::Left { (2, 3, RIGHT) } else { (3, 2, LEFT) };
+        let nobody = [2, 0, 0, 0, 9, 9];
+        let to = self.one(&[
+            mac,
+            mac,
+            BRIDGE_MAC,
+            BRIDGE_MAC,
+            BRIDGE_MAC,
+            BROADCAST,
+            nobody,
+            if mac == LEFT { B } else { A },
+        ]);
+        let host = self.one(&[other, other, 1]);
+        let address = |host: u8| IpAddr::from(Ipv4Addr::new(10, 1, 0, host));
+        let source = Some(20_000 + number);
+        let transport = match self.number(0, 2) {
+            0 => Transport::Tcp { source, destination: Some(self.number(1, 4)), flags: 2 },
+            1 => Transport::Udp { source, destination: Some(self.number(1, 4)) },
+            _ => Transport::Icmp { kind: 8, code: 0 },
+        };
+        Sent { side, to, source: address(own), destination: address(host), transport, echo: 100 + number }
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! `PONTOON_DIFFERENTIAL_SEED` and `PONTOON_DIFFERENTIAL_RULESETS` choose where it begins and how long it goes on.
 
+mod bridged;
 #[expect(unreachable_pub, reason = "modules that want to be read, not a crate")]
 mod generator;
 #[expect(unreachable_pub, reason = "modules that want to be read, not a crate")]
@@ -13,7 +14,7 @@ use std::net::IpAddr;
 use generator::{Generator, Sent};
 use pontoon::firewall::audit::bytecode::{Expression, Ruleset, Verdict};
 use pontoon::firewall::audit::{Content, Entry, Explanation, Fate, Kernel, Packet, Transport, snapshot};
-use stage::{A, B, LEFT, RIGHT, Seen, Side, Stage, load};
+use stage::{A, B, LEFT, RIGHT, ROUTER, Seen, Side, Stage, load};
 
 use crate::harness::packets::frame::{IPV4, IPV6, Ipv4, Token, ethernet, icmpv6, ipv6};
 
@@ -26,7 +27,7 @@ fn the_evaluator_and_the_kernel_agree() {
     let count = number("PONTOON_DIFFERENTIAL_RULESETS", 120);
     let judged = std::thread::spawn(move || {
         let mut tally = Tally::default();
-        let mut stage = Stage::new();
+        let mut stage = Stage::new(ROUTER);
         for seed in first..first + count {
             one_ruleset(&mut stage, seed, &mut tally, |_| {}).unwrap_or_else(|why| panic!("{why}"));
         }
@@ -66,7 +67,7 @@ fn an_evaluator_that_is_wrong_is_found_out() {
         }),
     ];
     let found = std::thread::spawn(move || {
-        let mut stage = Stage::new();
+        let mut stage = Stage::new(ROUTER);
         wrong.map(|(name, wrong)| {
             let caught = (1..60).any(|seed| one_ruleset(&mut stage, seed, &mut Tally::default(), wrong).is_err());
             (name, caught)
@@ -170,14 +171,14 @@ fn index(kernel: &Kernel, name: &str) -> u32 {
 }
 
 fn question(kernel: &Kernel, sent: &Sent) -> Packet {
-    let (name, source, destination) = match sent.side {
-        Side::Left => ("a0", LEFT, A),
-        Side::Right => ("b0", RIGHT, B),
+    let (name, source) = match sent.side {
+        Side::Left => ("a0", LEFT),
+        Side::Right => ("b0", RIGHT),
     };
     Packet {
         entry: Entry::Interface(index(kernel, name)),
         source_mac: Some(source),
-        destination_mac: Some(destination),
+        destination_mac: Some(sent.to),
         vlan: None,
         content: Content::Ip { source: sent.source, destination: sent.destination, transport: sent.transport },
     }
@@ -188,7 +189,8 @@ fn answer_of(kernel: &Kernel, packet: &Packet, echo: u16) -> Option<Sent> {
     let Entry::Interface(entry) = packet.entry else { return None };
     let side = if entry == index(kernel, "a0") { Side::Left } else { Side::Right };
     let Content::Ip { source, destination, transport } = packet.content else { return None };
-    Some(Sent { side, source, destination, transport, echo })
+    let to = if side == Side::Left { A } else { B };
+    Some(Sent { side, to, source, destination, transport, echo })
 }
 
 fn send(stage: &mut Stage, sent: &[Sent]) -> Vec<Seen> {
@@ -199,7 +201,7 @@ fn send(stage: &mut Stage, sent: &[Sent]) -> Vec<Seen> {
 }
 
 fn frame(sent: &Sent, token: Token) -> Vec<u8> {
-    let (from, to) = if sent.side == Side::Left { (LEFT, A) } else { (RIGHT, B) };
+    let (from, to) = (if sent.side == Side::Left { LEFT } else { RIGHT }, sent.to);
     match (sent.source, sent.destination) {
         (IpAddr::V4(source), IpAddr::V4(destination)) => {
             let ip = Ipv4::new(source, destination);

@@ -26,13 +26,15 @@ use rustix::thread::{CpuSet, sched_getcpu, sched_setaffinity};
 use crate::harness::packets::frame::{EXPERIMENTAL, Mac, Token, ethernet};
 use crate::harness::until;
 
+/// The bridge's own.
+pub const BRIDGE_MAC: Mac = [2, 0, 0, 0, 0, 1];
 pub const LEFT: Mac = [2, 0, 0, 0, 1, 2];
 pub const RIGHT: Mac = [2, 0, 0, 0, 2, 2];
 pub const A: Mac = [2, 0, 0, 0, 1, 1];
 pub const B: Mac = [2, 0, 0, 0, 2, 1];
 
-/// Neighbours are known for good, so that no packet waits for one.
-const SETUP: &str = "
+/// A router: neighbours are known for good, so that no packet waits for one.
+pub const ROUTER: &str = "
 ip link set lo up
 ip link add a0 address 02:00:00:00:01:01 type veth peer name left address 02:00:00:00:01:02 netns $1
 ip link add b0 address 02:00:00:00:02:01 type veth peer name right address 02:00:00:00:02:02 netns $1
@@ -51,6 +53,24 @@ EOF
         ip neigh replace fd0$net::$host lladdr 02:00:00:00:$mac:$low dev $link nud permanent
     done
 done
+";
+
+/// A bridge between the same wires: its address is 10.1.0.1, that of hosts behind `a0` 10.1.0.2, of those behind `b0`
+/// 10.1.0.3. `$2` and `$3` are the flags of the ports.
+pub const BRIDGE: &str = "
+ip link set lo up
+ip link add br0 address 02:00:00:00:00:01 type bridge
+ip link add a0 address 02:00:00:00:01:01 type veth peer name left address 02:00:00:00:01:02 netns $1
+ip link add b0 address 02:00:00:00:02:01 type veth peer name right address 02:00:00:00:02:02 netns $1
+sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1
+sysctl -qw net.ipv4.conf.br0.send_redirects=0 net.ipv4.conf.all.send_redirects=0 net.ipv4.icmp_ratelimit=0
+ip address add 10.1.0.1/24 dev br0
+ip link set br0 up
+for port in a0 b0; do ip link set $port master br0 up; done
+bridge fdb replace 02:00:00:00:01:02 dev a0 master static
+bridge fdb replace 02:00:00:00:02:02 dev b0 master static
+ip neigh replace 10.1.0.2 lladdr 02:00:00:00:01:02 dev br0 nud permanent
+ip neigh replace 10.1.0.3 lladdr 02:00:00:00:02:02 dev br0 nud permanent
 ";
 
 /// The router and its wires.
@@ -84,8 +104,8 @@ struct Tap {
 }
 
 impl Stage {
-    /// Takes the calling thread into the router's namespace, for good.
-    pub fn new() -> Self {
+    /// Takes the calling thread into the router's namespace, for good, and sets it up.
+    pub fn new(setup: &str) -> Self {
         stay_on_one_processor();
         unshare(CloneFlags::CLONE_NEWNET).expect("root makes network namespaces");
         let wires = std::thread::spawn(|| {
@@ -94,7 +114,7 @@ impl Stage {
             File::open("/proc/thread-self/ns/net").expect("a namespace is a file")
         });
         let wires = wires.join().expect("it ends");
-        sh(SETUP, &[&format!("/proc/{}/fd/{}", std::process::id(), wires.as_raw_fd())]);
+        sh(setup, &[&format!("/proc/{}/fd/{}", std::process::id(), wires.as_raw_fd())]);
         let ends = |name: &'static str| {
             let wires = wires.try_clone().expect("a file can be shared");
             let there = std::thread::spawn(move || {

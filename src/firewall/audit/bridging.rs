@@ -6,7 +6,7 @@ use super::bytecode::Hook;
 use super::compiled::Stack;
 use super::network::{Interface, Port};
 use super::packet::{ARP, IPV4, IPV6, Mac};
-use super::walk::{Fate, Passage, Point, Walk};
+use super::walk::{Fate, HOST, Passage, Point, Walk};
 
 const BROADCAST: Mac = [0xff; 6];
 
@@ -88,6 +88,10 @@ impl<'a> Walk<'_, 'a> {
             return Err(Fate::Lost("its source is a group".to_owned()));
         }
         self.frame.ports.0 = Some(port.index);
+        // What is sent to the port's own address is this machine's already, as at any interface.
+        if bridge.mac == Some(to) {
+            self.frame.packet_type = Some(HOST);
+        }
         let borrows = self.borrows(bridge);
         self.hook(Stack::Bridge, Hook::Prerouting, borrows_at(borrows, 0, Hook::Prerouting))?;
         self.admitted(port, flags)?;
@@ -148,7 +152,6 @@ impl<'a> Walk<'_, 'a> {
     fn up(&mut self, bridge: &'a Interface) -> Passage<Fate> {
         self.hook(Stack::Bridge, Hook::Input, &[])?;
         self.frame.incoming = Some(bridge.index);
-        self.frame.packet_type = self.packet_type(bridge);
         self.device_hook(Hook::Ingress, bridge)?;
         self.take_in(bridge)
     }

@@ -286,7 +286,7 @@ impl<'e, 'a> Walk<'e, 'a> {
     }
 
     /// `eth_type_trans`. Where nobody said to whom it is sent, it is sent to this interface.
-    pub(super) fn packet_type(&self, interface: &Interface) -> Option<u8> {
+    fn packet_type(&self, interface: &Interface) -> Option<u8> {
         let Some(to) = self.frame.headers.destination_mac() else { return Some(HOST) };
         Some(match to {
             [0xff, 0xff, 0xff, 0xff, 0xff, 0xff] => 1,
@@ -302,7 +302,7 @@ impl<'e, 'a> Walk<'e, 'a> {
             return Err(Fate::Unknown(format!("whether an interface takes the frame's VLAN at {}", interface.name)));
         }
         if self.frame.packet_type == Some(3) {
-            return Err(Fate::Lost(format!("it is sent to another hardware address than that of {}", interface.name)));
+            return Err(Fate::Lost(format!("it came to {} and is sent to another hardware address", interface.name)));
         }
         if self.frame.headers.ethertype == ARP {
             self.hook(Stack::Arp, Hook::Input, &[])?;
