@@ -10,6 +10,7 @@ mod harness;
 
 mod archetypes;
 mod attacks;
+mod audit;
 mod audit_differential;
 mod bad_input;
 mod bridge_options;

@@ -4,6 +4,7 @@
 //! typed action, the [`Engine`] performs it, and the outcome becomes docker's JSON. What docker knows and pontoon does
 //! not is refused by name; nothing that was asked for is silently left out.
 
+mod audit;
 mod body;
 mod clock;
 mod containers;
@@ -196,6 +197,7 @@ impl Api {
             Route::ImageTag(name) => images::tag(self, name, query).await,
             Route::ImageRemove(name) => images::remove(self, name, query).await,
             Route::NetworkList => networks::list(self, query),
+            Route::AuditExplain => audit::explain(self, query).await,
             Route::NetworkInspect(name) => networks::inspect(self, &name),
         }
     }

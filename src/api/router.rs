@@ -59,6 +59,7 @@ pub(super) enum Route {
     ImageRemove(String),
     NetworkList,
     NetworkInspect(String),
+    AuditExplain,
 }
 
 /// Reads a method and a path: which version of the API is spoken, and what is asked for.
@@ -71,6 +72,7 @@ pub(super) fn route(method: &Method, path: &str) -> Result<(Version, Route), Api
         Some((&"exec", rest)) => exec(method, rest),
         Some((&"images", rest)) => images(method, rest),
         Some((&"networks", rest)) => networks(method, rest),
+        Some((&"pontoon", rest)) => pontoon(method, rest),
         _ => system(method, &segments),
     };
     route.map(|route| (version, route)).ok_or_else(|| not_served(method, rest))
@@ -106,6 +108,14 @@ fn not_served(method: &Method, path: &str) -> ApiError {
         ApiError::not_found(message)
     } else {
         ApiError::not_served(message)
+    }
+}
+
+/// What docker has not: under a version of its own.
+fn pontoon(method: &Method, segments: &[&str]) -> Option<Route> {
+    match (method, segments) {
+        (&Method::GET, ["v1", "audit", "explain"]) => Some(Route::AuditExplain),
+        _ => None,
     }
 }
 

@@ -67,6 +67,9 @@ pub(super) enum Command {
     /// Commands about images
     #[command(name = "image", subcommand)]
     Image(ImageVerb),
+    /// Say what the firewall in the kernel does, and why
+    #[command(subcommand)]
+    Audit(audit::Audit),
     /// Run the daemon (see `pontoon daemon --help`)
     Daemon(Elsewhere),
     /// Look whether this machine can run the daemon (see `pontoon check --help`)
@@ -165,6 +168,7 @@ impl Command {
             Self::Events(verb) => verb.run(client).await,
             Self::Info(verb) => verb.run(client).await,
             Self::Version(verb) => verb.run(client).await,
+            Self::Audit(verb) => verb.run(client).await,
             Self::Daemon(_) | Self::Check(_) => {
                 Err(CliError::new("daemon and check come first on the command line, before any option"))
             }

@@ -2,6 +2,7 @@
 
 pub(super) mod archive;
 pub(super) mod attach;
+pub(super) mod audit;
 pub(super) mod events;
 pub(super) mod exec;
 pub(super) mod images;

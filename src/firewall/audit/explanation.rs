@@ -15,7 +15,7 @@ use super::walk::Fate;
 
 /// What becomes of a packet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase", tag = "verdict")]
+#[serde(rename_all = "lowercase", tag = "judgement")]
 pub enum Judgement {
     /// It arrives: at a socket of this machine, or out of an interface.
     Accept,
@@ -125,6 +125,56 @@ impl Explanation {
         let content = Content::Ip { source: source.0, destination: destination.0, transport };
         let packet = Packet { entry, source_mac: None, destination_mac: None, vlan: self.packet.vlan, content };
         Some((packet, flow.answered()))
+    }
+}
+
+/// An explanation for programs: version 1 of the audit's JSON.
+#[derive(Debug, Serialize)]
+pub struct Described {
+    #[serde(flatten)]
+    judgement: Judgement,
+    ways: Vec<DescribedWay>,
+}
+
+#[derive(Debug, Serialize)]
+struct DescribedWay {
+    /// In words, with interfaces' names.
+    end: String,
+    /// The rule or policy that decided, unless the kernel did.
+    decided_by: Option<Step>,
+    assuming: Vec<Assumption>,
+    steps: Vec<Step>,
+}
+
+#[derive(Debug, Serialize)]
+struct Assumption {
+    question: String,
+    answer: bool,
+}
+
+impl Explanation {
+    /// The explanation for programs.
+    pub fn described(&self, network: &Network) -> Described {
+        let way = |way: &Way| DescribedWay {
+            end: end(&way.fate, network),
+            decided_by: way.decider().cloned(),
+            assuming: way.assuming.iter().map(|(q, a)| Assumption { question: q.clone(), answer: *a }).collect(),
+            steps: way.steps.clone(),
+        };
+        Described { judgement: self.judgement.clone(), ways: self.ways.iter().map(way).collect() }
+    }
+}
+
+fn end(fate: &Fate, network: &Network) -> String {
+    let name = |index: &u32| network.interface(*index).map_or_else(|| index.to_string(), |i| i.name.clone());
+    match fate {
+        Fate::Delivered => "it arrives at this machine".to_owned(),
+        Fate::Sent { interface } => format!("it is sent out of {}", name(interface)),
+        Fate::Flooded { bridge } => format!("it is sent out of every port of {} that floods", name(bridge)),
+        Fate::Dropped => "it is dropped".to_owned(),
+        Fate::Rejected(_) => "it is rejected".to_owned(),
+        Fate::Lost(why) => format!("the kernel drops it: {why}"),
+        Fate::Unknown(what) => format!("unknown: {what}"),
     }
 }
 

@@ -17,6 +17,7 @@
 //! | `compiled`, `sets` | names resolved, base chains in order, sets indexed |
 //! | `registers`, `machine`, `loads`, `extensions` | running a chain |
 //! | `walk`, `bridging`, `translate` | the hooks in order, and what the kernel does between them |
+//! | `question` | a packet in words |
 //! | `choices`, `trace`, `explanation` | open questions; what was met; the answer for people and programs |
 
 mod attributes;
@@ -35,6 +36,7 @@ mod machine;
 mod netlink;
 pub mod network;
 mod packet;
+pub mod question;
 mod registers;
 mod routes;
 mod routing;
@@ -49,7 +51,7 @@ use bytecode::Ruleset;
 use choices::Choices;
 use compiled::Compiled;
 use machine::Evaluation;
-use network::Network;
+use network::{Neighbour, Network};
 use trace::Trace;
 use walk::Walk;
 
@@ -72,6 +74,15 @@ impl Kernel {
     /// Makes a ruleset ready: indexes its sets, orders its chains.
     pub fn new(ruleset: Ruleset, network: Network) -> Self {
         Self { compiled: Compiled::new(ruleset), network }
+    }
+
+    /// Adds who has which address on a link, as somebody else knows it: the kernel knows only whom it has talked to.
+    pub fn knowing(mut self, link: &str, hosts: impl IntoIterator<Item = (std::net::IpAddr, Mac)>) -> Self {
+        if let Some(interface) = self.network.named(link).map(|interface| interface.index) {
+            let neighbours = hosts.into_iter().map(|(address, mac)| Neighbour { address, mac, interface });
+            self.network.neighbours.extend(neighbours);
+        }
+        self
     }
 
     /// The ruleset.

@@ -1,0 +1,32 @@
+//! `/pontoon/v1/audit/…`: what the kernel does with packets, and why.
+
+use hyper::StatusCode;
+use serde_json::json;
+
+use super::Api;
+use super::body::{Response, json};
+use super::error::ApiError;
+use super::query::Query;
+use crate::firewall::audit::{question, snapshot};
+
+/// `GET /pontoon/v1/audit/explain?packet=…`: one packet's way through the rules that are in the kernel now.
+pub(super) async fn explain(api: &Api, query: &Query) -> Result<Response, ApiError> {
+    let words = query.get("packet").unwrap_or_default().to_owned();
+    let bridge = api.engine.network().map(|options| options.bridge.clone()).unwrap_or_default();
+    let attached = api.engine.list().into_iter().filter_map(|container| container.attached.clone());
+    let hosts: Vec<_> = attached.map(|attached| (attached.address.into(), attached.mac.0)).collect();
+    let answer = tokio::task::spawn_blocking(move || {
+        let kernel = snapshot::read().map_err(|error| ApiError::internal(error.to_string()))?.knowing(&bridge, hosts);
+        let packet = question::parse(&words, kernel.network());
+        let packet = packet.map_err(|error| ApiError::bad_request(error.to_string()))?;
+        Ok::<_, ApiError>(json!({
+            "version": 1,
+            "packet": words,
+            "generation": kernel.ruleset().generation,
+            "unmodelled": kernel.network().unmodelled,
+            "explanation": kernel.explain(&packet).described(kernel.network()),
+        }))
+    });
+    let answer = answer.await.map_err(|error| ApiError::internal(error.to_string()))??;
+    Ok(json(StatusCode::OK, &answer))
+}
