@@ -203,3 +203,81 @@ fn the_bridge_is_restored_whatever_becomes_of_it() {
     host.run("busybox").cmd(&["true"]).once().ok();
     assert!(!host.daemon().log()[log..].contains("by another program"), "{}", host.daemon().log());
 }
+
+/// Packets, not listings: a flood that is refused gets in while the tables are away, even as a flow that is answered, and
+/// is out again when they are back.
+#[test]
+fn a_flood_that_got_in_is_turned_out() {
+    let host = Host::with(&["--icc=false"]);
+    let echo = r#"use IO::Socket::INET; my $s = IO::Socket::INET->new(LocalPort => 53, Proto => "udp") or die;
+        while ($s->recv(my $m, 1500)) { $s->send($m) }"#;
+    let run = || host.run("busybox").flags(&["--volume", "/:/host:ro"]);
+    let target = run().cmd(&["chroot", "/host", "perl", "-e", echo]).start();
+    let neighbour = run().cmd(&["sleep", "1000"]).start();
+    let (address, pid) = (target.address(), target.pid());
+    let flood = format!(
+        r#"use IO::Socket::INET; my $s = IO::Socket::INET->new(PeerAddr => "{address}", PeerPort => 53, Proto => "udp") or die;
+        while (1) {{ $s->send("?"); select undef, undef, undef, 0.002 }}"#
+    );
+    let _lan = host.lan().background(&["perl", "-e", &flood]);
+    let inside = format!("--net=/proc/{}/ns/net", neighbour.pid());
+    let _inside = host.itself().background(&["nsenter", &inside, "perl", "-e", &flood]);
+    let received = || {
+        let text = host.sh(&format!("cat /proc/{pid}/net/snmp | grep '^Udp:' | tail -1 | cut -d' ' -f2")).ok();
+        text.trim().parse::<u64>().unwrap()
+    };
+    let refused = || {
+        let text = host.sh("nft list counters table inet pontoon-pontoon0 | grep -o 'packets [0-9]*'").stdout;
+        text.lines().filter_map(|line| line.split(' ').nth(1)?.parse::<u64>().ok()).sum::<u64>()
+    };
+    until("the floods are refused", || refused() > 200);
+    assert_eq!(received(), 0);
+    {
+        // The control: nobody puts the tables back.
+        let _frozen = host.freeze_daemon();
+        host.sh("nft flush ruleset").ok();
+        until("the floods get in", || received() > 200);
+    }
+    // Counters begin anew with the table.
+    until("the floods are refused again", || refused() > 50);
+    let then = received();
+    let before = refused();
+    until("they go on", || refused() > before + 200);
+    assert_eq!(received(), then);
+}
+
+/// A flow through a published port meets the tables of the daemon that died, and then those of the next one.
+#[test]
+fn a_restarted_daemon_loses_no_packet_of_a_flow() {
+    let host = Host::new();
+    let echo = r#"use IO::Socket::INET; my $s = IO::Socket::INET->new(LocalPort => 53, Proto => "udp") or die;
+        while ($s->recv(my $m, 1500)) { $s->send($m) }"#;
+    let run = host.run("busybox").flags(&["--volume", "/:/host:ro"]).publish("5353:53/udp");
+    let _echo = run.cmd(&["chroot", "/host", "perl", "-e", echo]).start();
+    let client = r#"use IO::Socket::INET; use IO::Select; my $n = 0; open(my $f, ">>", "/run/heard"); $f->autoflush(1);
+        my $s = IO::Socket::INET->new(PeerAddr => "192.0.2.1", PeerPort => 5353, Proto => "udp") or die;
+        my $w = IO::Select->new($s);
+        while (1) { $s->send($n); print $f ($w->can_read(1) && $s->recv(my $m, 99) ? "$n\n" : "lost\n"); $n++;
+            select undef, undef, undef, 0.002 }"#;
+    // The server may need a moment.
+    let ask = "exec 3<>/dev/udp/192.0.2.1/5353; echo ping >&3; timeout 1 head -1 <&3";
+    until("the echo answers", || host.lan().sh(ask).stdout == "ping\n");
+    let _client = host.lan().background(&["perl", "-e", client]);
+    let heard = || std::fs::read_to_string(host.path("/run/heard")).unwrap_or_default();
+    let go_on = || {
+        let lines = heard().lines().count();
+        until("the flow goes on", || heard().lines().count() > lines + 20);
+    };
+    go_on();
+    for _ in 0..3 {
+        host.kill_daemon();
+        go_on();
+        host.restart_daemon();
+        go_on();
+    }
+    assert!(!heard().contains("lost"), "{}", heard());
+    // The control: what is dropped is missed.
+    host.sh("nft add table ip control && nft add chain ip control c '{ type filter hook forward priority 5; policy drop; }'").ok();
+    until("a packet is missed", || heard().contains("lost"));
+    host.sh("nft delete table ip control").ok();
+}

@@ -13,9 +13,10 @@ use rtnetlink::sys::protocols::NETLINK_NETFILTER;
 use rtnetlink::sys::{AsyncSocket, AsyncSocketExt, TokioSocket};
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::conntrack::Closed;
 use super::generation::{Generation, Listener};
 use super::netfilter::messages;
-use super::{Firewall, FirewallError, names};
+use super::{Firewall, FirewallError, conntrack, names};
 use crate::model::{NetworkOptions, Tampering};
 
 /// `NFNLGRP_NFTABLES` (linux/netfilter/nfnetlink.h).
@@ -36,6 +37,7 @@ pub struct Watch {
     socket: TokioSocket,
     firewall: Firewall,
     listener: Listener,
+    trespass: Closed,
     /// The kernel could not keep all that it had to tell: nobody knows what it was.
     lost: bool,
 }
@@ -45,7 +47,8 @@ impl Firewall {
     pub fn watch(&self, options: &NetworkOptions) -> Result<Watch, FirewallError> {
         let socket = listen().map_err(FirewallError::Watch)?;
         let listener = Listener::new(names::table(options));
-        Ok(Watch { socket, firewall: self.clone(), listener, lost: false })
+        let trespass = Closed::Trespass { bip: options.bip, icc: options.icc };
+        Ok(Watch { socket, firewall: self.clone(), listener, trespass, lost: false })
     }
 }
 
@@ -103,6 +106,8 @@ impl Watch {
             tracing::error!(%error, "cannot restore the firewall; trying again");
             tokio::time::sleep(RETRY).await;
         }
+        // What came in meanwhile is known to conntrack, and would go on.
+        conntrack::forget(vec![self.trespass]).await;
     }
 
     /// The generations of what there is to read. What comes together is repaired together.
