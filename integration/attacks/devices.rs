@@ -92,3 +92,26 @@ fn another_mac_or_address_of_its_own_leads_nowhere() {
     // The victim has not suffered.
     assert_eq!(host.itself().get(&format!("http://{address}/")), "hello");
 }
+
+/// Who takes its own interface away, harms itself.
+#[test]
+fn its_own_interface_is_its_own_to_lose() {
+    let host = Host::new();
+    let web = host.run("busybox").publish("8080:80").serving().start();
+    for harm in [
+        "ip link del eth0",
+        "ip link set eth0 down",
+        "ip link set eth0 down && ip link set eth0 name eth7",
+        "ip address flush eth0",
+    ] {
+        let fool = host.run("busybox").flags(&ADMIN).publish("8081:80").serving().start();
+        assert_eq!(host.lan().get("http://192.0.2.1:8081/"), "hello");
+        host.station(&fool).sh(harm).ok();
+        assert_eq!(host.lan().get("http://192.0.2.1:8080/"), "hello", "after `{harm}` elsewhere");
+        fool.verb(&["restart", "--time", "0"]).ok();
+        assert_eq!(host.lan().get("http://192.0.2.1:8081/"), "hello", "after `{harm}` and a restart");
+        fool.verb(&["rm", "--force"]).ok();
+    }
+    assert_eq!(host.lan().get("http://192.0.2.1:8080/"), "hello");
+    web.verb(&["rm", "--force"]).ok();
+}

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use crate::harness::Host;
 use crate::harness::packets::frame::{IPV4, Ipv4, UDP, VLAN, ethernet, tagged};
-use crate::harness::packets::{Attack, Station, attack, volley_at};
+use crate::harness::packets::{Attack, Station, attack, volley, volley_at};
 
 /// Where they listen. 127.0.0.53 is systemd's resolver.
 const LOOPBACK: [&str; 4] = ["127.0.0.1:5000", "127.0.0.53:5000", "127.1.2.3:5000", "127.255.255.254:5000"];
@@ -79,4 +79,25 @@ fn no_route_leads_there() {
     host.without_defences(|| {
         assert_eq!(ask(&format!("--interface {}", mallory.ip)).stdout, "secret\n", "the control");
     });
+}
+
+/// Ports published on 127.0.0.1 are for the host: not for containers, by whatever address they ask.
+#[test]
+fn ports_published_there_are_not_for_containers() {
+    let host = Host::new();
+    let victim =
+        host.run("busybox").publish("127.0.0.1:8080:80/udp").publish("8081:80/udp").cmd(&["sleep", "1000"]).start();
+    let mallory = host.run("busybox").cmd(&["sleep", "1000"]).start();
+    let (victim, mallory) = (host.station(&victim), host.station(&mallory));
+    let gateway = host.station_at("pontoon0");
+    let to = |address: [u8; 4], port| {
+        attack(&format!("to {}:{port}", Ipv4Addr::from(address)), |t| {
+            let packet = Ipv4::new(mallory.ip, address.into()).udp(40_000, port, &t.0);
+            ethernet(mallory.mac, gateway.mac, IPV4, &packet)
+        })
+    };
+    let addresses = [[127, 0, 0, 1], [127, 0, 0, 53], [172, 17, 0, 1], [192, 0, 2, 1]];
+    volley(&mallory, &[&victim], &addresses.map(|address| to(address, 8080))).nothing();
+    // The control: what is published on all addresses is for all, by those that lead to the host.
+    volley(&mallory, &[&victim], &[to([172, 17, 0, 1], 8081), to([192, 0, 2, 1], 8081)]).everything();
 }
