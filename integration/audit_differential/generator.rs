@@ -392,6 +392,90 @@ impl Generator {
     }
 }
 
+impl Generator {
+    /// Tables as `iptables-restore` reads them.
+    pub fn iptables(&mut self, v6: bool) -> String {
+        let mut text = "*filter\n".to_owned();
+        for chain in ["INPUT", "FORWARD"] {
+            text += &format!(":{chain} {}\n", self.one(&["ACCEPT", "ACCEPT", "DROP"]));
+        }
+        text += ":USER -\n";
+        for chain in ["USER", "FORWARD", "FORWARD", "FORWARD", "FORWARD", "INPUT", "INPUT"] {
+            let conditions: Vec<String> = (0..self.number(0, 2)).map(|_| self.match_of(v6)).collect();
+            let reset = "REJECT --reject-with tcp-reset";
+            let target = match self.number(0, 9) {
+                0..=2 => "ACCEPT",
+                3 | 4 => "DROP",
+                5 => "REJECT",
+                6 if conditions.iter().any(|c| c.starts_with("-p tcp")) => reset,
+                7 if chain != "USER" => "USER",
+                8 => "RETURN",
+                _ => "MARK --set-xmark 0x2/0x3",
+            };
+            text += &format!("-A {chain} {} -j {target}\n", one_protocol(&conditions));
+        }
+        text += "COMMIT\n*mangle\n:PREROUTING ACCEPT\n";
+        let condition = self.match_of(v6);
+        text += &format!("-A PREROUTING {condition} -j MARK --set-xmark 0x1/0x1\nCOMMIT\n");
+        if self.chance(50) {
+            let net = if v6 { ("fd02::", "[fd02::3]:2") } else { ("10.2.0.", "10.2.0.3:2") };
+            text += "*nat\n:PREROUTING ACCEPT\n:POSTROUTING ACCEPT\n";
+            let condition = one_protocol(&[self.match_of(v6)]);
+            text += &match self.number(0, 3) {
+                0 => format!("-A PREROUTING {condition} -j DNAT --to-destination {}4\n", net.0),
+                1 => format!("-A PREROUTING -p tcp --dport 3 -j DNAT --to-destination {}\n", net.1),
+                2 => "-A PREROUTING -p udp --dport 2:4 -j REDIRECT --to-ports 5\n".to_owned(),
+                _ => "-A PREROUTING -m addrtype --dst-type LOCAL -j ACCEPT\n".to_owned(),
+            };
+            text += &format!(
+                "-A POSTROUTING -o b0 -j {}\n",
+                match self.number(0, 2) {
+                    0 => "MASQUERADE".to_owned(),
+                    1 => format!("SNAT --to-source {}77", net.0),
+                    _ => "ACCEPT".to_owned(),
+                }
+            );
+            text += "COMMIT\n";
+        }
+        text
+    }
+
+    fn match_of(&mut self, v6: bool) -> String {
+        let (port, address) = (self.number(1, 6), self.address(v6));
+        let not = self.one(&["", "", "! "]);
+        let side = self.one(&["s", "d"]);
+        let echo = if v6 { "-p icmpv6 -m icmp6 --icmpv6-type 128" } else { "-p icmp -m icmp --icmp-type 8" };
+        match self.number(0, 13) {
+            0 => format!("-p tcp --dport {port}"),
+            1 => format!("-p udp --dport {port}:{}", port + 2),
+            2 => format!("-{side} {address}"),
+            3 => format!("{not}-i {}", self.one(&["a0", "b+"])),
+            4 => {
+                format!("-m conntrack {not}--ctstate {}", self.one(&["NEW", "ESTABLISHED,RELATED", "INVALID", "DNAT"]))
+            }
+            5 => format!("-m state --state {}", self.one(&["NEW", "ESTABLISHED", "INVALID"])),
+            6 => format!("-m addrtype {not}--dst-type {}", self.one(&["LOCAL", "UNICAST"])),
+            7 => format!("-p tcp -m multiport {not}--dports {port},{}:{}", port + 2, port + 4),
+            8 => format!("-p udp -m multiport {not}--ports {port},1001"),
+            9 => format!("-m mark {not}--mark {}/0x3", self.number(0, 3)),
+            10 => echo.to_owned(),
+            11 => format!("-m conntrack --ctorigdst {address}"),
+            12 => format!("-p tcp -m conntrack {not}--ctorigdstport {port}"),
+            _ => "-m comment --comment words -m conntrack --ctdir ORIGINAL".to_owned(),
+        }
+    }
+}
+
+/// Conditions of which only the first names a protocol.
+fn one_protocol(conditions: &[String]) -> String {
+    let mut named = false;
+    let fits = conditions.iter().filter(|condition| {
+        let names = condition.starts_with("-p ");
+        !names || !std::mem::replace(&mut named, true)
+    });
+    fits.map(String::as_str).collect::<Vec<_>>().join(" ")
+}
+
 fn distinct(words: &[String]) -> String {
     let mut words = words.to_vec();
     words.sort();

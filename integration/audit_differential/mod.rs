@@ -5,6 +5,7 @@
 mod bridged;
 #[expect(unreachable_pub, reason = "modules that want to be read, not a crate")]
 mod generator;
+mod iptables;
 #[expect(unreachable_pub, reason = "modules that want to be read, not a crate")]
 mod stage;
 
@@ -110,6 +111,18 @@ fn one_ruleset(stage: &mut Stage, seed: u64, tally: &mut Tally, wrong: impl Fn(&
             return Ok(());
         }
     };
+    judge_loaded(stage, seed, &mut generator, &ruleset, tally, wrong)
+}
+
+/// The same, of rules that are loaded already.
+fn judge_loaded(
+    stage: &mut Stage,
+    seed: u64,
+    generator: &mut Generator,
+    ruleset: &str,
+    tally: &mut Tally,
+    wrong: impl Fn(&mut Ruleset),
+) -> Result<(), String> {
     stage::sh("conntrack -F 2>/dev/null", &[]);
     let read = snapshot::read().unwrap();
     let mut rules = read.ruleset().clone();
@@ -128,7 +141,7 @@ fn one_ruleset(stage: &mut Stage, seed: u64, tally: &mut Tally, wrong: impl Fn(&
         match compare(sent, expected, seen, &kernel, quiet) {
             Ok(true) => tally.known += 1,
             Ok(false) => tally.unknown += 1,
-            Err(why) => return Err(report(seed, &ruleset, sent, expected, seen, &why)),
+            Err(why) => return Err(report(seed, ruleset, sent, expected, seen, &why)),
         }
         if matches!(expected.ways[0].fate, Fate::Sent { .. } | Fate::Delivered) {
             tally.through += 1;
@@ -145,7 +158,7 @@ fn one_ruleset(stage: &mut Stage, seed: u64, tally: &mut Tally, wrong: impl Fn(&
     for ((sent, expected), seen) in answers.iter().zip(&seen) {
         match compare(sent, expected, seen, &kernel, false) {
             Ok(known) => tally.answers += usize::from(known),
-            Err(why) => return Err(format!("an answer: {}", report(seed, &ruleset, sent, expected, seen, &why))),
+            Err(why) => return Err(format!("an answer: {}", report(seed, ruleset, sent, expected, seen, &why))),
         }
     }
     Ok(())

@@ -107,11 +107,33 @@ fn address_types(
     for (mask, inverted, address) in sides {
         let (Some(mask), Some(address)) = (mask, address) else { continue };
         let kind = type_number(address_type(machine, address, device)?);
-        if (mask & 1_u16.checked_shl(kind.into()).unwrap_or(0) != 0) == inverted {
+        let bit = 1_u16.checked_shl(kind.into()).unwrap_or(0);
+        let matches = match address {
+            IpAddr::V4(_) => mask & bit != 0,
+            IpAddr::V6(address) => of_kinds(address, mask, bit),
+        };
+        if matches == inverted {
             return Ok(false);
         }
     }
     Ok(true)
+}
+
+/// `match_type6`: what the address itself tells is asked of it, and only the rest of the route.
+fn of_kinds(address: std::net::Ipv6Addr, mask: u16, bit: u16) -> bool {
+    const UNSPECIFIED: u16 = 1 << 0;
+    const UNICAST: u16 = 1 << 1;
+    const MULTICAST: u16 = 1 << 5;
+    /// Local, anycast, unreachable.
+    const ROUTED: u16 = 1 << 2 | 1 << 4 | 1 << 7;
+    let (multicast, unspecified) = (address.is_multicast(), address.is_unspecified());
+    if mask & MULTICAST != 0 && !multicast
+        || mask & UNICAST != 0 && (multicast || unspecified)
+        || mask & UNSPECIFIED != 0 && !unspecified
+    {
+        return false;
+    }
+    mask & ROUTED == 0 || mask & ROUTED & bit != 0
 }
 
 fn ports(machine: &Machine<'_, '_>, which: Ports, ranges: &[(u16, u16)], inverted: bool) -> Maybe {
