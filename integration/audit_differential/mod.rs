@@ -44,10 +44,13 @@ fn the_evaluator_and_the_kernel_agree() {
     assert!(tally.refused * 10 < count as usize, "nft refuses too many rulesets: {tally:?}");
 }
 
+/// What is wrong, and how.
+type Wrong = (&'static str, fn(&mut Ruleset));
+
 /// The control: an evaluator that is wrong in one way is found out.
 #[test]
 fn an_evaluator_that_is_wrong_is_found_out() {
-    let wrong: [(&str, fn(&mut Ruleset)); 4] = [
+    let wrong: [Wrong; 4] = [
         ("drop does nothing", |ruleset| each(ruleset, |e| replace(e, Verdict::Drop, Verdict::Continue))),
         ("return goes on", |ruleset| each(ruleset, |e| replace(e, Verdict::Return, Verdict::Continue))),
         ("nothing is translated", |ruleset| {
