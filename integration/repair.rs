@@ -281,3 +281,28 @@ fn a_restarted_daemon_loses_no_packet_of_a_flow() {
     until("a packet is missed", || heard().contains("lost"));
     host.sh("nft delete table ip control").ok();
 }
+
+/// The neighbours knock at the next addresses all the time; a packet that got in would be counted inside.
+#[test]
+fn a_fresh_container_is_closed_from_its_first_moment_on() {
+    let host = Host::with(&["--icc=false"]);
+    let neighbour = host.run("busybox").cmd(&["sleep", "1000"]).start();
+    let flood = r#"use Socket; socket(my $s, AF_INET, SOCK_DGRAM, 0) or die;
+        while (1) { for my $i (3..7) { send($s, "?", 0, pack_sockaddr_in(9, inet_aton("172.17.0.$i"))) }
+            select undef, undef, undef, 0.001 }"#;
+    let _lan = host.lan().background(&["perl", "-e", flood]);
+    let inside = format!("--net=/proc/{}/ns/net", neighbour.pid());
+    let _inside = host.itself().background(&["nsenter", &inside, "perl", "-e", flood]);
+    let started: Vec<_> = (0..4).map(|_| host.run("busybox").cmd(&["sleep", "1000"]).start()).collect();
+    let pids: Vec<_> = started.iter().map(Container::pid).collect();
+    // To a port that nobody has.
+    let received = |pid: &u32| {
+        let text = host.sh(&format!("cat /proc/{pid}/net/snmp | grep '^Udp:' | tail -1 | cut -d' ' -f3")).ok();
+        text.trim().parse::<u64>().unwrap()
+    };
+    assert_eq!(pids.iter().map(received).collect::<Vec<_>>(), [0; 4]);
+    // The control: without the tables it gets in.
+    let _frozen = host.freeze_daemon();
+    host.sh("nft flush ruleset").ok();
+    until("the flood gets in everywhere", || pids.iter().all(|pid| received(pid) > 10));
+}

@@ -5,6 +5,7 @@
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::conntrack::Closed;
 use super::delta::Delta;
 use super::elements::Elements;
 use super::held::Held;
@@ -166,16 +167,24 @@ impl Committer {
     }
 }
 
-/// Ends the flows that what went had let through, then answers. The next transaction need not wait for that.
+/// Ends the flows that what went had let through. The next transaction need not wait for that, and who starts or ends a
+/// container neither: what it closed is closed, and the port of one that ends is down. Only who takes away a link alone
+/// hears of it when nothing passes any more.
 fn end_flows(delta: &Delta, replies: Vec<Reply>) {
     let closed = delta.closed();
+    let links_alone = closed.iter().all(|closed| matches!(closed, Closed::Link { .. }));
+    // A caller that went away does not mind.
+    let answer = |replies: Vec<Reply>| replies.into_iter().for_each(|reply| drop(reply.send(Ok(()))));
+    if closed.is_empty() {
+        return answer(replies);
+    }
     tokio::spawn(async move {
-        if !closed.is_empty() {
+        if links_alone {
             conntrack::forget(closed).await;
-        }
-        for reply in replies {
-            // A caller that went away does not mind.
-            let _ = reply.send(Ok(()));
+            answer(replies);
+        } else {
+            answer(replies);
+            conntrack::forget(closed).await;
         }
     });
 }
