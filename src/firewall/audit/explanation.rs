@@ -102,6 +102,14 @@ impl Explanation {
         Self { judgement, ways, packet: packet.clone() }
     }
 
+    /// What was not looked at may drop what the rest lets through; it lets nothing through that the rest drops.
+    pub(super) fn but_for(mut self, unmodelled: &[String]) -> Self {
+        if self.judgement == Judgement::Accept && !unmodelled.is_empty() {
+            self.judgement = Judgement::Unknown { because: unmodelled.to_vec() };
+        }
+        self
+    }
+
     /// The first answer to this packet, and the flow that it is of: as it leaves where this one arrived. `None` where
     /// this one does not arrive, or has no flow to be answered in.
     pub fn answer(&self) -> Option<(Packet, Flow)> {
@@ -280,5 +288,39 @@ impl Stack {
             Self::Arp => "arp",
             Self::Device => "netdev",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn explanation(fates: Vec<Fate>) -> Explanation {
+        let way = |fate| Way { fate, assuming: vec![("a rate".to_owned(), true)], steps: vec![], flow: None };
+        let packet = Packet {
+            entry: Entry::Local,
+            source_mac: None,
+            destination_mac: None,
+            vlan: None,
+            content: Content::Other(0x88b5),
+        };
+        Explanation::of(&packet, fates.into_iter().map(way).collect(), false)
+    }
+
+    #[test]
+    fn ways_that_end_alike_leave_nothing_open() {
+        assert_eq!(explanation(vec![Fate::Dropped, Fate::Lost("no route".to_owned())]).judgement, Judgement::Drop);
+        assert_eq!(explanation(vec![Fate::Delivered, Fate::Sent { interface: 1 }]).judgement, Judgement::Accept);
+        let open = Judgement::Unknown { because: vec!["a rate".to_owned()] };
+        assert_eq!(explanation(vec![Fate::Delivered, Fate::Dropped]).judgement, open);
+    }
+
+    #[test]
+    fn what_was_not_looked_at_may_drop_but_not_let_through() {
+        let legacy = vec!["tables of the legacy iptables: filter".to_owned()];
+        let unknown = Judgement::Unknown { because: legacy.clone() };
+        assert_eq!(explanation(vec![Fate::Delivered]).but_for(&legacy).judgement, unknown);
+        assert_eq!(explanation(vec![Fate::Dropped]).but_for(&legacy).judgement, Judgement::Drop);
+        assert_eq!(explanation(vec![Fate::Delivered]).but_for(&[]).judgement, Judgement::Accept);
     }
 }

@@ -116,7 +116,7 @@ impl Kernel {
         loop {
             ways.push(self.one_way(packet, flow, traced, &mut choices));
             if !choices.next_run() {
-                return Explanation::of(packet, ways, false);
+                return Explanation::of(packet, ways, false).but_for(&self.network.unmodelled);
             }
             if ways.len() == MOST_WAYS {
                 return Explanation::of(packet, ways, true);

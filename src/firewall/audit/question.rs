@@ -218,7 +218,7 @@ mod tests {
         assert!(refused("port=1").contains("no key \"port\""));
         assert!(refused("src=1 dst=192.0.2.2").contains("expected an IP address"));
         assert!(refused("dst=192.0.2.2 proto=tcp").contains("src is missing"));
-        assert!(refused("src=192.0.2.1 dst=::1 proto=tcp").contains("both IPv4"));
+        assert!(refused("src=192.0.2.1 dst=::1 proto=tcp").contains("both be IPv4"));
         assert!(refused("src=192.0.2.1 dst=192.0.2.2").contains("proto is missing"));
         assert!(refused(&format!("{base} dport=70000")).contains("0 to 65535"));
         assert!(refused(&format!("{base} type=8")).contains("type says nothing"));
