@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 
-use hickory_proto::op::{Edns, Message, Metadata, ResponseCode};
-use hickory_proto::rr::rdata::{A, AAAA, PTR, SOA};
-use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
-use hickory_proto::serialize::binary::BinEncoder;
+use hickory_resolver::proto::op::{Edns, Message, Metadata, ResponseCode};
+use hickory_resolver::proto::rr::rdata::{A, AAAA, PTR, SOA};
+use hickory_resolver::proto::rr::{DNSClass, Name, RData, Record, RecordType};
+use hickory_resolver::proto::serialize::binary::BinEncoder;
 use hickory_server::server::Request;
 use hickory_server::zone_handler::MessageResponseBuilder;
 use ipnet::IpNet;

@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hickory_proto::op::{Message, ResponseCode};
-use hickory_proto::rr::{RData, Record};
+use hickory_resolver::proto::op::{Message, ResponseCode};
+use hickory_resolver::proto::rr::{RData, Record};
 
 use super::question::Question;
 
@@ -104,9 +104,9 @@ fn aged(message: &Message, age: Duration) -> Message {
 mod tests {
     use std::str::FromStr;
 
-    use hickory_proto::op::{OpCode, Query};
-    use hickory_proto::rr::rdata::{A, SOA};
-    use hickory_proto::rr::{Name, RecordType};
+    use hickory_resolver::proto::op::{OpCode, Query};
+    use hickory_resolver::proto::rr::rdata::{A, SOA};
+    use hickory_resolver::proto::rr::{Name, RecordType};
 
     use super::*;
 

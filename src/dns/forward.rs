@@ -12,7 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use hickory_proto::op::{Message, ResponseCode};
+use hickory_resolver::proto::op::{Message, ResponseCode};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 

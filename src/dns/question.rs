@@ -1,6 +1,6 @@
 //! A question as it is handed on: what was asked, without who asked.
 
-use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query};
+use hickory_resolver::proto::op::{Edns, Message, MessageType, OpCode, Query};
 use hickory_server::server::Request;
 
 /// Bytes of UDP that pass everywhere without being cut into fragments (DNS flag day 2020).

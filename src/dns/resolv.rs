@@ -9,7 +9,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
-use hickory_proto::rr::Name;
+use hickory_resolver::proto::rr::Name;
 
 /// `--dns`, `--dns-search`, `--dns-option`: empty means "as the host's".
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

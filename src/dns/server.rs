@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use hickory_proto::op::{MessageType, OpCode, ResponseCode};
+use hickory_resolver::proto::op::{MessageType, OpCode, ResponseCode};
 use hickory_server::net::xfer::Protocol;
 use hickory_server::server::Request;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};

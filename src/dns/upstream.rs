@@ -8,7 +8,7 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use hickory_proto::op::{Message, MessageType};
+use hickory_resolver::proto::op::{Message, MessageType};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::{Instant, timeout_at};
@@ -101,8 +101,8 @@ fn answer_to(question: &Question, id: u16, bytes: &[u8]) -> Option<Message> {
 mod tests {
     use std::str::FromStr;
 
-    use hickory_proto::op::Query;
-    use hickory_proto::rr::{Name, RecordType};
+    use hickory_resolver::proto::op::Query;
+    use hickory_resolver::proto::rr::{Name, RecordType};
 
     use super::*;
 

@@ -1,9 +1,9 @@
 use std::net::Ipv4Addr;
 use std::str::FromStr;
 
-use hickory_proto::op::{MessageType, OpCode, Query};
-use hickory_proto::rr::rdata::{CNAME, TXT};
-use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
+use hickory_resolver::proto::op::{MessageType, OpCode, Query};
+use hickory_resolver::proto::rr::rdata::{CNAME, TXT};
+use hickory_resolver::proto::serialize::binary::{BinDecodable, BinDecoder};
 use hickory_server::net::xfer::Protocol;
 use proptest::prelude::*;
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::{TcpStream as Connection, UdpSocket};
 use std::str::FromStr;
 
-use hickory_proto::op::{Message, Query};
-use hickory_proto::rr::{Name, RecordType};
+use hickory_resolver::proto::op::{Message, Query};
+use hickory_resolver::proto::rr::{Name, RecordType};
 
 use super::*;
 use crate::model::{Endpoint, Names, NetworkOptions};
