@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | firewall holes, DNS names | [`crate::model::Endpoint::links`] | with either endpoint, at once |
 //! | lines of the source's `/etc/hosts` | the links of the source, the endpoints of their targets | the same |
-//! | environment ([`environment`]) | the target as the source starts | with the source's next start |
+//! | environment ([`environment()`]) | the target as the source starts | with the source's next start |
 //!
 //! A target that is removed leaves its links behind, as with Docker: the source does not start without what it was promised,
 //! until the link is taken away (`rm --link /source/alias`). Another container of the same name is not what was meant.

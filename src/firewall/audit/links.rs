@@ -1,5 +1,5 @@
-//! rtnetlink's links, addresses, neighbours → [`Network`]'s. Attribute numbers are linux/if_link.h's, if_addr.h's and
-//! neighbour.h's.
+//! rtnetlink's links, addresses and neighbours → [`super::network::Network`]'s. Attribute numbers are those of
+//! linux/if_link.h, if_addr.h and neighbour.h.
 
 use std::net::IpAddr;
 
