@@ -164,8 +164,18 @@ impl Bridge {
         check_name(&options.bridge)?;
         let bridge = Self::found(connect()?, options).await?;
         settings::apply(&settings::shared(options))?;
+        bridge.keep_hardware_address().await?;
         bridge.renew_port_flags().await?;
         Ok(bridge)
+    }
+
+    /// A bridge whose address nobody set has the lowest of its ports': with that port's container it would lose it, and its
+    /// neighbours would speak to nobody until they ask again. Setting the address that it has makes it stay.
+    async fn keep_hardware_address(&self) -> Result<(), BridgeError> {
+        let name = &self.options.bridge;
+        let Some(link) = find_bridge(&self.netlink, name).await? else { return Ok(()) };
+        let keep = LinkUnspec::new_with_index(link.header.index).address(hardware_address(&link)).build();
+        self.netlink.link().set(keep).execute().await.map_err(failed("keep the hardware address of", name))
     }
 
     async fn found(netlink: Handle, options: &NetworkOptions) -> Result<Self, BridgeError> {

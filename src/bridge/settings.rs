@@ -14,6 +14,8 @@ pub(super) fn shared(options: &NetworkOptions) -> Vec<Setting> {
     let mut settings = Vec::new();
     if options.ip_forward {
         settings.push(("net/ipv4/ip_forward".to_owned(), "1"));
+        // An interface's own switch goes first.
+        settings.push((conf("forwarding"), "1"));
     }
     // Lets the host reach published ports by 127.0.0.1: such packets leave by the bridge, and their replies come back
     // by it. The firewall drops what containers or neighbours would send to or from 127/8 by themselves.
@@ -85,6 +87,7 @@ mod tests {
     fn settings_follow_the_options() {
         insta::assert_snapshot!(text(&shared(&options(true, true))), @r"
         net/ipv4/ip_forward=1
+        net/ipv4/conf/br0/forwarding=1
         net/ipv4/conf/br0/route_localnet=1
         net/ipv4/conf/br0/proxy_arp_pvlan=0
         ");

@@ -116,6 +116,16 @@ impl Engine {
             }
         }
         check_aliases(&links, spec.extra_hosts.iter().map(|(name, _)| name.as_str()))?;
+        let own = spec.hostname.as_deref().into_iter().chain(std::iter::once("localhost"));
+        for name in own {
+            if let Some(link) = links.iter().find(|link| link.alias.eq_ignore_ascii_case(name)) {
+                return Err(EngineError::invalid(format!(
+                    "conflicting options: the alias {:?} of a link to container {} is what the container itself is called: \
+                     give the link another alias (--link name:alias)",
+                    link.alias, link.name
+                )));
+            }
+        }
         Ok(links)
     }
 
