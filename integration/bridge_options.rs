@@ -67,6 +67,18 @@ fn a_bridge_that_exists_is_used_as_it_is() {
     assert!(host.sh("ip -o link show master br7").ok().contains("veth"));
     assert_eq!(host.lan().get("http://192.0.2.1:8080/"), "hello");
     host.sh("! ip link show pontoon0").ok();
+    // Neighbours know it by its hardware address, which must not come and go with a port's.
+    let mac = |bridge: &str| host.sh(&format!("ip -brief link show {bridge} | tr -s ' ' | cut -d' ' -f3")).ok();
+    let low = |bridge: &str, name: &str| {
+        let make = format!("ip link add {name} address 02:00:00:00:00:01 type veth peer name {name}-peer");
+        host.sh(&format!("{make} && ip link set {name} master {bridge}")).ok();
+    };
+    let before = mac("br7");
+    low("br7", "low7");
+    assert_eq!(mac("br7"), before);
+    host.sh("ip link add br8 type bridge").ok();
+    low("br8", "low8");
+    assert_eq!(mac("br8"), "02:00:00:00:00:01", "a bridge that was left alone");
 }
 
 #[test]

@@ -214,6 +214,11 @@ fn what_cannot_be_linked() {
         refused(&["--net", "none", "--link", "db"], "conflicting options");
         refused(&["--link", "db:x", "--link", "indb:X"], "the alias \"X\" of container db is also the alias \"x\"");
         refused(&["--add-host", "db:10.0.0.1", "--link", "db"], "\"db\" is both the alias of a link");
+        refused(&["--link", "db:localhost"], "\"localhost\" of a link to container db is what the container itself");
+        refused(
+            &["--hostname", "me", "--link", "db:Me"],
+            "\"Me\" of a link to container db is what the container itself",
+        );
         for bad in ["db:", "db:a:b", "db:a b", "db:*", "db:x$(id)", "db:x\ny", "db:\"x\"", "db:-x", "db:é", ":x", ""] {
             refused(&["--link", bad], "for links");
         }
@@ -228,13 +233,13 @@ fn what_cannot_be_linked() {
 #[test]
 fn a_source_starts_behind_its_target() {
     let host = Host::new();
+    let before = host.traces();
     let db = host.run("busybox").name("db").serving().start();
     let web = host.run("busybox").name("web").flags(&["--link", "db:store"]).publish("8080:80").serving().create();
     db.verb(&["stop", "--time", "0"]).ok();
-    let stopped = host.traces();
     web.verb(&["start"]).complains("Cannot link to a non running container: /db AS /web/store").ends_with(1);
     assert_eq!(web.inspect("{{.State.Status}}"), "created");
-    host.assert_as(&stopped);
+    host.assert_as(&before);
     db.verb(&["start"]).ok();
     web.verb(&["start"]).ok();
 
