@@ -79,6 +79,7 @@ fn a_bridge_that_exists_is_used_as_it_is() {
     host.sh("ip link add br8 type bridge").ok();
     low("br8", "low8");
     assert_eq!(mac("br8"), "02:00:00:00:00:01", "a bridge that was left alone");
+    host.sh("ip link del low7 && ip link del low8 && ip link del br8").ok();
 }
 
 #[test]
