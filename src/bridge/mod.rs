@@ -288,8 +288,18 @@ impl Bridge {
         self.index.load(Ordering::Relaxed)
     }
 
-    /// Stops traffic at once: the port goes down. The pair itself goes with its namespace. A port that is gone is no
-    /// error.
+    /// Stops traffic at once, both ways: the bridge takes nothing from the port any more and gives it nothing. Setting it
+    /// down comes to the same, but waits about 10 ms for the kernel: [`Bridge::close_port`] does that, and makes it stay
+    /// so, whatever goes on in the namespace. A port that is gone is no error.
+    pub async fn silence_port(&self, port: &str) -> Result<(), BridgeError> {
+        self.open.lock().await.remove(port);
+        match port::disable(self, port).await {
+            Err(e) if !is(&e, libc::ENODEV) && !is(&e, libc::ENETDOWN) => Err(failed("silence port", port)(e)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Closes a port: it goes down. The pair itself goes with its namespace. A port that is gone is no error.
     pub async fn close_port(&self, port: &str) -> Result<(), BridgeError> {
         self.open.lock().await.remove(port);
         self.bury(port);

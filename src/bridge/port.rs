@@ -5,7 +5,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::link::{
-    InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute, LinkInfo, LinkMessage,
+    BridgePortState, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute, LinkInfo,
+    LinkMessage,
 };
 use rtnetlink::packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
@@ -131,6 +132,15 @@ pub(super) async fn set_flags(bridge: &Bridge, port: &str) -> Result<(), BridgeE
         .set_port_data(InfoPortData::BridgePort(flags(&bridge.options).into()))
         .build();
     bridge.netlink.link().set_port(message).execute().await.map_err(failed("set the flags of port", port))
+}
+
+/// The port's state on the bridge becomes disabled (bridge(8), `state 0`).
+pub(super) async fn disable(bridge: &Bridge, port: &str) -> Result<(), rtnetlink::Error> {
+    let message = LinkUnspec::new_with_name(port)
+        .set_port_kind(InfoPortKind::Bridge)
+        .set_port_data(InfoPortData::BridgePort(vec![InfoBridgePort::State(BridgePortState::Disabled)]))
+        .build();
+    bridge.netlink.link().set_port(message).execute().await
 }
 
 /// The host may still know an earlier owner of the address by another MAC.
