@@ -109,7 +109,8 @@ fn names_hosts_links_and_dns_in_a_create() {
     assert_eq!(state(&host), before);
     host.docker(&["ps", "-a", "--format", "{{.Names}}"]).says("db");
     // The control: what can be meant is made, and seen.
-    let fine = serde_json::json!({ "Hostname": "evil", "HostConfig": { "Links": ["db:evil"], "DnsSearch": ["evil"] } });
+    let fine =
+        serde_json::json!({ "Hostname": "evil", "HostConfig": { "Links": ["db:evil.db"], "DnsSearch": ["evil"] } });
     assert_eq!(create("?name=evil", &fine).0, 201);
     assert_ne!(state(&host), before);
     assert!(!host.daemon().log().contains("evil\nx"), "no line of the log is of their making");
