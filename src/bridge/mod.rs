@@ -288,24 +288,25 @@ impl Bridge {
         self.index.load(Ordering::Relaxed)
     }
 
-    /// Stops traffic at once, both ways: the bridge takes nothing from the port any more and gives it nothing. Setting it
-    /// down comes to the same, but waits about 10 ms for the kernel: [`Bridge::close_port`] does that, and makes it stay
-    /// so, whatever goes on in the namespace. A port that is gone is no error.
-    pub async fn silence_port(&self, port: &str) -> Result<(), BridgeError> {
-        self.open.lock().await.remove(port);
-        match port::disable(self, port).await {
-            Err(e) if !is(&e, libc::ENODEV) && !is(&e, libc::ENETDOWN) => Err(failed("silence port", port)(e)),
-            _ => Ok(()),
-        }
-    }
-
-    /// Closes a port: it goes down. The pair itself goes with its namespace. A port that is gone is no error.
+    /// Stops traffic at once, both ways: the bridge takes nothing from the port any more and gives it nothing. That the port
+    /// goes down as well, and stays so whatever goes on in the namespace, waits about 10 ms for the kernel and is done
+    /// behind the caller's back. The pair itself goes with its namespace. A port that is gone is no error.
     pub async fn close_port(&self, port: &str) -> Result<(), BridgeError> {
         self.open.lock().await.remove(port);
-        self.bury(port);
-        let down = LinkUnspec::new_with_name(port).down().build();
+        // By index from here on: the name may soon be another port's.
+        let Ok(index) = nix::net::if_::if_nametoindex(port) else { return Ok(()) };
+        let silenced = port::disable(self, index).await;
+        if silenced.is_err() {
+            self.set_down(index).await.map_err(failed("close port", port))?;
+        }
+        self.bury(index, port);
+        Ok(())
+    }
+
+    async fn set_down(&self, index: u32) -> Result<(), rtnetlink::Error> {
+        let down = LinkUnspec::new_with_index(index).down().build();
         match self.netlink.link().set(down).execute().await {
-            Err(e) if !is(&e, libc::ENODEV) => Err(failed("close port", port)(e)),
+            Err(e) if !is(&e, libc::ENODEV) => Err(e),
             _ => Ok(()),
         }
     }
@@ -339,13 +340,15 @@ impl Bridge {
     }
 
     /// Sees to it that a closed port goes. Its namespace's end takes it along, but that waits for the last socket: one that
-    /// was cut off from its peer tries to say goodbye for minutes. By index, since the name may be another port's by then.
-    fn bury(&self, port: &str) {
-        let Ok(index) = nix::net::if_::if_nametoindex(port) else { return };
-        let (netlink, port) = (self.netlink.clone(), port.to_owned());
+    /// was cut off from its peer tries to say goodbye for minutes.
+    fn bury(&self, index: u32, port: &str) {
+        let (bridge, port) = (self.clone(), port.to_owned());
         tokio::spawn(async move {
+            if let Err(error) = bridge.set_down(index).await {
+                tracing::warn!(port, %error, "cannot set a closed port down");
+            }
             tokio::time::sleep(USUAL_END).await;
-            match netlink.link().del(index).execute().await {
+            match bridge.netlink.link().del(index).execute().await {
                 Ok(()) => tracing::debug!(port, "deleted a closed port whose namespace has not ended"),
                 Err(e) if is(&e, libc::ENODEV) => {}
                 Err(error) => tracing::warn!(port, %error, "cannot delete a closed port"),

@@ -135,8 +135,8 @@ pub(super) async fn set_flags(bridge: &Bridge, port: &str) -> Result<(), BridgeE
 }
 
 /// The port's state on the bridge becomes disabled (bridge(8), `state 0`).
-pub(super) async fn disable(bridge: &Bridge, port: &str) -> Result<(), rtnetlink::Error> {
-    let message = LinkUnspec::new_with_name(port)
+pub(super) async fn disable(bridge: &Bridge, port: u32) -> Result<(), rtnetlink::Error> {
+    let message = LinkUnspec::new_with_index(port)
         .set_port_kind(InfoPortKind::Bridge)
         .set_port_data(InfoPortData::BridgePort(vec![InfoBridgePort::State(BridgePortState::Disabled)]))
         .build();

@@ -192,25 +192,14 @@ impl Engine {
     }
 
     /// Reachability ends: first the bridge is deaf and dumb to the port, whose frames nobody judges any more once the
-    /// firewall has forgotten it. Then the port goes down and the namespace goes, and beside it the firewall's elements:
-    /// each waits for the kernel to let go of what it took away.
+    /// firewall has forgotten it. Then the namespace and the firewall's elements go, side by side.
     pub(super) async fn disconnect(&self, id: &ContainerId, endpoint: Option<&Endpoint>, netns: Option<&NetNs>) {
         let (Some(endpoint), Some(network)) = (endpoint, self.default_network()) else {
             return unpin(netns).await;
         };
-        let silenced = network.bridge.silence_port(&endpoint.port).await;
-        let close = async {
-            log_error("close the port", network.bridge.close_port(&endpoint.port).await);
-            unpin(netns).await;
-        };
+        log_error("close the port", network.bridge.close_port(&endpoint.port).await);
         let dismiss = network.apply(Change::Dismiss(id.clone()));
-        let dismissed = if let Err(error) = silenced {
-            tracing::warn!(%error, "the port is closed before the firewall forgets it");
-            close.await;
-            dismiss.await
-        } else {
-            tokio::join!(close, dismiss).1
-        };
+        let ((), dismissed) = tokio::join!(unpin(netns), dismiss);
         log_error("dismiss the endpoint", dismissed);
     }
 }
