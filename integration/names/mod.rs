@@ -9,14 +9,19 @@ mod trouble;
 
 use crate::harness::{Background, Container, Host, Outcome, until};
 
-/// What the neighbour's servers know, besides their own flags.
-const RECORDS: &[&str] = &[
+/// A dnsmasq that knows what its flags say and nothing of the machine that it runs on.
+const ON_ITS_OWN: &[&str] = &[
+    "dnsmasq",
     "--keep-in-foreground",
     "--conf-file=/dev/null",
     "--no-resolv",
     "--no-hosts",
     "--user=root",
     "--bind-interfaces",
+];
+
+/// What the neighbour's servers know, besides their own flags.
+const RECORDS: &[&str] = &[
     "--cache-size=0",
     "--log-queries",
     // Whatever else is asked for is not there.
@@ -40,7 +45,7 @@ impl<'h> Upstream<'h> {
             .sh(&format!("ip address show to {address} | grep -q . || ip address add {address}/24 dev eth0"))
             .ok();
         let (listen, facility) = (format!("--listen-address={address}"), format!("--log-facility={log}"));
-        let process = host.lan().background(&[&["dnsmasq", &listen, &facility], RECORDS, flags].concat());
+        let process = host.lan().background(&[ON_ITS_OWN, &[&listen, &facility], RECORDS, flags].concat());
         let upstream = Self { host, log, _process: process };
         until("the upstream server answers", || {
             host.itself().sh(&format!("dig +tries=1 +timeout=1 +short @{address} plain.test")).stdout == "192.0.2.80\n"

@@ -1,6 +1,6 @@
 //! Names of others: handed on, to whom, and what is remembered.
 
-use super::{Upstream, dig, getent, host_resolv_conf, host_with, inside};
+use super::{ON_ITS_OWN, Upstream, dig, getent, host_resolv_conf, host_with, inside};
 use crate::harness::{Cli, Host, until};
 
 #[test]
@@ -80,17 +80,8 @@ fn the_servers_are_those_that_the_host_names_at_the_moment() {
     host_resolv_conf(&host, "nameserver 192.0.2.3\n");
     until("the other server is asked", || dig(&host, &web, "who.test").records == ["who.test. A 192.0.2.3"]);
     // The host's loopback is the daemon's too.
-    let _resolved = host.itself().background(&[
-        "dnsmasq",
-        "--keep-in-foreground",
-        "--conf-file=/dev/null",
-        "--no-resolv",
-        "--no-hosts",
-        "--user=root",
-        "--bind-interfaces",
-        "--listen-address=127.0.0.53",
-        "--host-record=who.test,192.0.2.53",
-    ]);
+    let resolved = ["--listen-address=127.0.0.53", "--host-record=who.test,192.0.2.53"];
+    let _resolved = host.itself().background(&[ON_ITS_OWN, &resolved].concat());
     host_resolv_conf(&host, "nameserver 127.0.0.53\n");
     until("the host's own server is asked", || dig(&host, &web, "who.test").records == ["who.test. A 192.0.2.53"]);
 }
