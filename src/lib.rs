@@ -16,7 +16,8 @@
 //! | [`runner`] | the shim and the OCI runtimes | `model`, `sys` |
 //! | [`check`] | what this machine can do, tried in namespaces to throw away | `firewall`, `model`, `sys` |
 //! | [`containers`] | what a container is: its life from create to remove | all of the above |
-//! | [`api`] | the Docker Engine API over HTTP, and the audit's | `containers`, `firewall`, `images`, `model`, `config` |
+//! | [`audit`] | who can talk to whom, and why: intent, kernel and real packets side by side | all of the above |
+//! | [`api`] | the Docker Engine API over HTTP, and the audit's | `audit`, `containers`, `firewall`, `images`, `model`, `config` |
 //! | [`cli`] | docker's grammar, a client of the API like any other | `model` only |
 //! | [`daemon`] | composition root: config → store → reconcile → serve → drain | all |
 //!
@@ -25,6 +26,7 @@
 //! `scripts/check-layers` holds this in CI.
 
 pub mod api;
+pub mod audit;
 pub mod bridge;
 pub mod check;
 pub mod cli;

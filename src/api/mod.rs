@@ -197,7 +197,7 @@ impl Api {
             Route::ImageTag(name) => images::tag(self, name, query).await,
             Route::ImageRemove(name) => images::remove(self, name, query).await,
             Route::NetworkList => networks::list(self, query),
-            Route::AuditExplain => audit::explain(self, query).await,
+            Route::AuditExplain => audit::explain::explain(self, query).await,
             Route::NetworkInspect(name) => networks::inspect(self, &name),
         }
     }

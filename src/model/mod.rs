@@ -1,5 +1,6 @@
 //! The vocabulary of the house: types that cannot hold an invalid value. No I/O, no clock, no randomness.
 
+pub mod audit;
 pub mod id;
 pub mod image;
 pub mod intent;

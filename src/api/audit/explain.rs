@@ -1,16 +1,16 @@
-//! `/pontoon/v1/audit/…`: what the kernel does with packets, and why.
+//! `explain`: one packet's way.
 
 use hyper::StatusCode;
 use serde_json::json;
 
-use super::Api;
-use super::body::{Response, json};
-use super::error::ApiError;
-use super::query::Query;
+use crate::api::Api;
+use crate::api::body::{Response, json};
+use crate::api::error::ApiError;
+use crate::api::query::Query;
 use crate::firewall::audit::{question, snapshot};
 
 /// `GET /pontoon/v1/audit/explain?packet=…`: one packet's way through the rules that are in the kernel now.
-pub(super) async fn explain(api: &Api, query: &Query) -> Result<Response, ApiError> {
+pub(in crate::api) async fn explain(api: &Api, query: &Query) -> Result<Response, ApiError> {
     let words = query.get("packet").unwrap_or_default().to_owned();
     let bridge = api.engine.network().map(|options| options.bridge.clone()).unwrap_or_default();
     let attached = api.engine.list().into_iter().filter_map(|container| container.attached.clone());

@@ -1,24 +1,13 @@
-//! `audit`: what the firewall in the kernel does, and why.
+//! `audit explain`: one packet's way through the rules that are in the kernel.
 
 use std::fmt::Write as _;
 
 use serde_json::Value;
 
+use super::{DENIED, UNKNOWN};
 use crate::cli::client::Client;
 use crate::cli::error::{CliError, Outcome};
 use crate::cli::print;
-
-/// Exit codes of verbs that answer whether something may pass.
-const DENIED: u8 = 1;
-const UNKNOWN: u8 = 2;
-
-/// `audit`'s verbs.
-#[derive(Debug, clap::Subcommand)]
-pub(in crate::cli) enum Audit {
-    /// Show one packet's way through the rules that are in the kernel now; exit code 0 if it arrives, 1 if not, 2 if
-    /// that cannot be said
-    Explain(Explain),
-}
 
 /// `audit explain`.
 #[derive(Debug, clap::Args)]
@@ -42,16 +31,8 @@ enum Format {
     Json,
 }
 
-impl Audit {
-    pub(in crate::cli) async fn run(self, client: &Client) -> Outcome {
-        match self {
-            Self::Explain(verb) => verb.run(client).await,
-        }
-    }
-}
-
 impl Explain {
-    async fn run(self, client: &Client) -> Outcome {
+    pub(super) async fn run(self, client: &Client) -> Outcome {
         let packet = self.packet.join(" ");
         let answer = client.get("/pontoon/v1/audit/explain", &[("packet", &packet)]).await;
         // What cannot be asked or answered is not known, and never denied.

@@ -1,0 +1,3 @@
+//! `/pontoon/v1/audit/…`: the audit over HTTP. A file a verb; the work is done by [`crate::audit`].
+
+pub(super) mod explain;

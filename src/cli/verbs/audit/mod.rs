@@ -1,0 +1,26 @@
+//! `audit`: who can talk to whom, on which port, and why. A file a verb.
+
+mod explain;
+
+use crate::cli::client::Client;
+use crate::cli::error::Outcome;
+
+/// Exit codes of verbs that answer whether something may pass; 0 is yes.
+const DENIED: u8 = 1;
+const UNKNOWN: u8 = 2;
+
+/// `audit`'s verbs.
+#[derive(Debug, clap::Subcommand)]
+pub(in crate::cli) enum Audit {
+    /// Show one packet's way through the rules that are in the kernel now; exit code 0 if it arrives, 1 if not, 2 if
+    /// that cannot be said
+    Explain(explain::Explain),
+}
+
+impl Audit {
+    pub(in crate::cli) async fn run(self, client: &Client) -> Outcome {
+        match self {
+            Self::Explain(verb) => verb.run(client).await,
+        }
+    }
+}

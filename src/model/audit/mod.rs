@@ -1,0 +1,30 @@
+//! The audit's answers, as the API gives them and clients read them: version 1 of the audit's JSON.
+//!
+//! Three verdicts stand beside each other, and their agreement is the point: what the [`Intent`](super::Intent) says
+//! should be, what the ruleset in the kernel does, and what a real packet did.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `party` | who may be at an end of a flow, and the ports that matter there |
+//! | `matrix` | who can talk to whom: cells of three verdicts |
+//! | `why` | one cell in depth |
+//! | `drift` | what differs between intent and kernel |
+//! | `probe` | what real packets did |
+//! | `finding` | what an operator should know, by kind |
+
+mod drift;
+mod finding;
+mod matrix;
+mod party;
+mod probe;
+mod why;
+
+pub use drift::{Difference, Drift, Subject};
+pub use finding::{Finding, Severity};
+pub use matrix::{Cell, Cells, Intended, Matrix, Reason, Verdict, Way};
+pub use party::{Listener, Party, PartyKind, PartyPort, Service};
+pub use probe::{Probe, Sent};
+pub use why::{Asked, Decider, Why, WhyWay};
+
+/// The version of the JSON. It rises when a field changes its meaning or goes; new fields may come without.
+pub const VERSION: u32 = 1;
