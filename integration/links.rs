@@ -2,6 +2,8 @@
 
 use std::os::unix::fs::MetadataExt;
 
+use serde_json::json;
+
 use crate::harness::{Cli, Container, Host, image, until};
 
 /// An image with an environment and a port of its own, as servers' images have them.
@@ -196,22 +198,32 @@ fn what_cannot_be_linked() {
     host.run("busybox").name("onhost").net("container:host").cmd(&["sleep", "1000"]).start();
     host.run("busybox").name("indb").net("container:db").cmd(&["sleep", "1000"]).start();
     let before = host.traces();
-    let undefined = "networking can't be used with links. This would result in undefined behavior";
+    let undefined = "can't be used with links. This would result in undefined behavior";
+    let networks = [
+        ("host", format!("conflicting options: host type networking {undefined}")),
+        ("container:db", format!("conflicting options: container type network {undefined}")),
+        ("none", "conflicting options: links need the default network, not none".to_owned()),
+    ];
+    for (network, why) in &networks {
+        let body = json!({"Image": "busybox", "HostConfig": {"NetworkMode": network, "Links": ["db"]}});
+        assert_eq!(host.api("POST", "/containers/create", &body.to_string()), (400, json!({"message": why})));
+    }
     for cli in Cli::BOTH {
-        let refused = |flags: &[&str], why: &str| {
+        let refused_as = |flags: &[&str], why: &str, older: &str| {
             let outcome = host.run("busybox").by(cli).name("web").flags(flags).cmd(&["true"]).attempt();
-            outcome.complains(why).ends_with(125);
+            outcome.complains_as(cli, why, older).ends_with(125);
             assert!(!outcome.stderr.contains("Unable to find image"), "the client pulls: {outcome}");
             host.docker(&["ps", "-aq", "--filter", "name=web"]).says("");
         };
+        let refused = |flags: &[&str], why: &str| refused_as(flags, why, why);
         refused(&["--link", "nobody"], "could not get container for nobody: No such container: nobody");
         refused(&["--link", "web"], "could not get container for web: No such container: web");
-        refused(&["--link", "host"], &format!("conflicting options: host type {undefined}"));
-        refused(&["--link", "onhost"], &format!("conflicting options: host type {undefined}"));
+        refused(&["--link", "host"], &networks[0].1);
+        refused(&["--link", "onhost"], &networks[0].1);
         refused(&["--link", "none"], "Cannot link to /none, as it does not belong to the default network");
-        refused(&["--net", "host", "--link", "db"], &format!("conflicting options: host type {undefined}"));
-        refused(&["--net", "container:db", "--link", "db"], "container type network can't be used with links");
-        refused(&["--net", "none", "--link", "db"], "conflicting options");
+        for (network, why) in &networks {
+            refused_as(&["--net", network, "--link", "db"], why, "links are only supported for user-defined networks");
+        }
         refused(&["--link", "db:x", "--link", "indb:X"], "the alias \"X\" of container db is also the alias \"x\"");
         refused(&["--add-host", "db:10.0.0.1", "--link", "db"], "\"db\" is both the alias of a link");
         refused(&["--link", "db:localhost"], "\"localhost\" of a link to container db is what the container itself");

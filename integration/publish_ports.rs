@@ -82,8 +82,10 @@ fn a_restart_keeps_what_was_asked_for_and_chooses_the_rest_anew() {
     let host = Host::new();
     let web = host.run("busybox").publish("8080:80").publish("80").publish("9000-9010:81").serving().start();
     let ports = || {
-        let lines = host.docker(&["port", &web.id]).ok();
-        lines.lines().map(|line| line.rsplit(':').next().unwrap().parse::<u16>().unwrap()).collect::<Vec<_>>()
+        host.ports(Cli::Docker, &web.id)
+            .iter()
+            .map(|line| line.rsplit(':').next().unwrap().parse::<u16>().unwrap())
+            .collect::<Vec<_>>()
     };
     let first = ports();
     assert!(first.contains(&8080) && first.contains(&9000) && first.len() == 3, "{first:?}");
@@ -128,17 +130,18 @@ fn the_words_of_port() {
     for cli in Cli::BOTH {
         let port = |words: &[&str]| host.cli(cli, &[&["port"], words].concat());
         let all = "53/udp -> 0.0.0.0:5353\n80/tcp -> 0.0.0.0:8080\n80/tcp -> 127.0.0.1:8081";
-        assert_eq!(port(&["web"]).ok(), all);
+        assert_eq!(host.ports(cli, "web").join("\n"), all);
         assert_eq!(port(&["web", "80"]).ok(), "0.0.0.0:8080\n127.0.0.1:8081");
         assert_eq!(port(&["web", "53/udp"]).ok(), "0.0.0.0:5353");
-        for (words, complaint) in [
-            (["web", "53"], "No public port '53' published for web"),
-            (["web", "82/tcp"], "No public port '82/tcp' published for web"),
-            (["idle", "90"], "No public port '90' published for idle"),
-            (["nobody", "80"], "No such container: nobody"),
-            (["web", "eighty"], "invalid port"),
+        let none = |port: &str, of: &str| format!("No public port '{port}' published for {of}");
+        for (words, complaint, older) in [
+            (["web", "53"], none("53", "web"), none("53/tcp", "web")),
+            (["web", "82/tcp"], none("82/tcp", "web"), none("82/tcp", "web")),
+            (["idle", "90"], none("90", "idle"), none("90/tcp", "idle")),
+            (["nobody", "80"], "No such container: nobody".into(), "No such container: nobody".into()),
+            (["web", "eighty"], "invalid port".into(), "parsing \"eighty\"".into()),
         ] {
-            port(&words).ends_with(1).complains(complaint).says("");
+            port(&words).ends_with(1).complains_as(cli, &complaint, &older).says("");
         }
         assert_eq!(port(&["idle"]).ok(), "");
         let shown = host.cli(cli, &["ps", "--format", "{{.Ports}}"]).ok();

@@ -31,7 +31,7 @@ fn a_thousand_that_keep_their_numbers() {
             let shown =
                 host.cli(cli, &["ps", "--no-trunc", "--filter", &format!("id={}", web.id), "--format", "{{.Ports}}"]);
             assert_eq!(shown.ok(), column, "{cli:?}");
-            assert_eq!(host.cli(cli, &["port", &web.id]).lines(), lines, "{cli:?}");
+            assert_eq!(host.ports(cli, &web.id), lines, "{cli:?}");
         }
         let asked =
             web.inspect("{{len .HostConfig.PortBindings}} {{len .Config.ExposedPorts}} {{len .NetworkSettings.Ports}}");
@@ -93,7 +93,7 @@ fn each_port_of_a_shifted_range_leads_to_its_own() {
 fn the_first_free_port_of_a_range() {
     let host = Host::new();
     let _program = host.itself().listens("0.0.0.0:8001");
-    let ports = |id: &str| host.docker(&["port", id]).ok();
+    let ports = |id: &str| host.ports(Cli::Docker, id).join("\n");
     let mut held = Vec::new();
     for (cli, expected) in [(Cli::Docker, 8000), (Cli::Pontoon, 8002), (Cli::Docker, 8003)] {
         let web = host.run("busybox").by(cli).publish("8000-8003:80").serving().start();
@@ -122,11 +122,12 @@ fn ranges_that_do_not_fit() {
     for cli in Cli::BOTH {
         for (spec, words) in [
             ("8000-8010:80-85", "invalid ranges specified for container and host Ports: 80-85 and 8000-8010"),
-            ("8010-8000:80", "8010-8000"),
-            ("8000:80-79", "80-79"),
-            ("65530-65540:80", "65530-65540"),
+            ("8010-8000:80", "invalid hostPort: 8010-8000"),
+            ("8000:80-79", "invalid containerPort: 80-79"),
+            ("65530-65540:80", "invalid hostPort: 65530-65540"),
         ] {
-            host.run("busybox").by(cli).publish(spec).attempt().complains(words).ends_with(125);
+            let refused = host.run("busybox").by(cli).publish(spec).attempt();
+            refused.complains_as(cli, words, &words.replacen('i', "I", 1)).ends_with(125);
         }
     }
     // By clients that leave it to the daemon.

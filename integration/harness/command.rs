@@ -4,6 +4,8 @@ use std::fmt;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+use super::Cli;
+
 /// How a finished command ended, and what it said.
 #[derive(Debug, Clone)]
 pub struct Outcome {
@@ -75,6 +77,13 @@ impl Outcome {
     pub fn complains(&self, text: &str) -> &Self {
         assert!(self.stderr.contains(text), "should have complained {text:?}: {self}");
         self
+    }
+
+    /// Panics unless stderr holds `text`; from docker's client `older` will do too, which a version before 23 says
+    /// where the client refuses by itself.
+    #[track_caller]
+    pub fn complains_as(&self, cli: Cli, text: &str, older: &str) -> &Self {
+        if cli == Cli::Docker && self.stderr.contains(older) { self } else { self.complains(text) }
     }
 
     /// The lines of stdout.

@@ -158,6 +158,16 @@ impl Host {
         Terminal::spawn(&mut self.daemon().client_on_terminal(&self.namespaces, cli, args))
     }
 
+    /// What `port` lists of a container. A docker CLI before version 23 lists in any order: here it is sorted.
+    #[track_caller]
+    pub fn ports(&self, cli: Cli, id: &str) -> Vec<String> {
+        let mut lines: Vec<String> = self.cli(cli, &["port", id]).ok().lines().map(str::to_owned).collect();
+        if cli == Cli::Docker {
+            lines.sort();
+        }
+        lines
+    }
+
     /// The bare API.
     #[track_caller]
     pub fn api(&self, method: &str, path: &str, body: &str) -> (u16, serde_json::Value) {
