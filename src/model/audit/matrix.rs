@@ -1,5 +1,6 @@
 //! Who can talk to whom: a cell for each pair of parties, service and way.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -105,6 +106,32 @@ pub enum Reason {
     Shared,
     /// Not Pontoon's to say.
     HostsOwn,
+}
+
+impl fmt::Display for Reason {
+    /// A clause that may stand after "because" or a colon, without a full stop.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Icc => f.write_str("containers reach each other (--icc=true)"),
+            Self::NoLink => f.write_str("--icc=false, and no link opens it"),
+            Self::NotExposed { alias } => {
+                write!(f, "--icc=false, and the target of the link {alias} does not expose it")
+            }
+            Self::Link { alias } => write!(f, "the link {alias} opens it"),
+            Self::Published { row } => write!(f, "it is published ({row})"),
+            Self::PublishedElsewhere { row } => write!(f, "it is published on another address only ({row})"),
+            Self::NotPublished => f.write_str("containers are reached from outside by published ports only"),
+            Self::Host => f.write_str("the host reaches its own containers"),
+            Self::HostAccess => f.write_str("containers reach what listens on the host (--host-access=true)"),
+            Self::NoHostAccess => f.write_str("--host-access=false"),
+            Self::HostAlways => f.write_str("the host answers names and echo requests in any case"),
+            Self::Outbound => f.write_str("containers reach the outside"),
+            Self::NoForwarding => f.write_str("the host does not forward (--ip-forward=false)"),
+            Self::Closed => f.write_str("one of them has no network (--net none)"),
+            Self::Shared => f.write_str("both are in one network namespace"),
+            Self::HostsOwn => f.write_str("that is for the host's own rules to say"),
+        }
+    }
 }
 
 /// One flow: who, to whom, what, by which way; and the verdicts.
