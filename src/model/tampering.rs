@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// What somebody else changed, and by now is as it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tampering {
@@ -12,7 +14,7 @@ pub struct Tampering {
 }
 
 /// A process as the kernel shows it, which may have ended since.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
     /// Its id in the initial pid namespace.
     pub pid: u32,

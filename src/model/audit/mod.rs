@@ -11,19 +11,30 @@
 //! | `drift` | what differs between intent and kernel |
 //! | `probe` | what real packets did |
 //! | `finding` | what an operator should know, by kind |
+//! | `edge`, `reach` | who can talk to whom in as few words as say it, and the difference that a change makes |
+//! | `origin` | whose doing a change is |
+//! | `history` | each change: when, by whom, what it opened and closed |
 
 mod drift;
+mod edge;
 mod finding;
+mod history;
 mod matrix;
+mod origin;
 mod party;
 mod probe;
+mod reach;
 mod why;
 
 pub use drift::{Difference, Drift, Subject};
+pub use edge::{By, Delta, Edge, End, Member, Renamed};
 pub use finding::{Finding, Severity};
+pub use history::{Break, Chain, Creation, Entry, Happening, Head, History, Opening, Verified, opening};
 pub use matrix::{Cell, Cells, Intended, Matrix, Reason, Verdict, Way};
+pub use origin::{Origin, Peer, Requester};
 pub use party::{Listener, Party, PartyKind, PartyPort, Service};
 pub use probe::{Probe, Sent};
+pub use reach::{Reach, delta};
 pub use why::{Asked, Decider, Why, WhyWay};
 
 /// The version of the JSON. It rises when a field changes its meaning or goes; new fields may come without.
