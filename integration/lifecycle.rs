@@ -68,7 +68,7 @@ fn removing_by_force_tells_of_no_stop() {
     container.verb(&["rm", "--force"]).ok();
     let events = host.docker(&["events", "--since", "1h", "--until", "0s", "--format", "{{.Action}}"]).ok();
     let last: Vec<_> = events.lines().filter(|line| *line != "import").collect();
-    assert_eq!(last, ["create", "start", "kill", "die", "destroy"]);
+    assert_eq!(last, ["create", "connect", "start", "kill", "disconnect", "die", "destroy"]);
 }
 
 #[test]

@@ -25,6 +25,7 @@ mod limits_and_security;
 mod links;
 mod logs;
 mod names;
+mod networks;
 mod ps_inspect;
 mod publish;
 mod publish_ports;

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::bridge::{self, Bridge, ipam};
 use crate::config::{BridgeChoice, Config, LogLevel};
 use crate::containers::Engine;
-use crate::containers::engine::{Network, Parts};
+use crate::containers::engine::{Network, Parts, now};
 use crate::containers::sandbox::PINS;
 use crate::containers::{restore, runtimes};
 use crate::dns::{NameServer, Sockets};
@@ -112,7 +112,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     }
     let sockets = config.hosts.clone();
     let engine = Engine::new(Parts {
-        id: identity(&store)?,
+        id: once(&store, "id", || hex::encode(rand::random::<[u8; 16]>()))?,
+        created: once(&store, "created", now)?,
         runner: Runner::new(&config.exec_root),
         config,
         store,
@@ -336,14 +337,14 @@ fn raise_file_limit() {
     }
 }
 
-/// A stable id of this data root.
-fn identity(store: &Store) -> anyhow::Result<String> {
-    if let Some(id) = store.meta("id")? {
-        return Ok(id);
+/// What a data root is given once, and keeps.
+fn once(store: &Store, key: &str, make: impl FnOnce() -> String) -> anyhow::Result<String> {
+    if let Some(value) = store.meta(key)? {
+        return Ok(value);
     }
-    let id = hex::encode(rand::random::<[u8; 16]>());
-    store.put_meta("id", &id)?;
-    Ok(id)
+    let value = make();
+    store.put_meta(key, &value)?;
+    Ok(value)
 }
 
 fn announce(engine: &Engine, sockets: &[PathBuf]) {

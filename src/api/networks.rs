@@ -7,14 +7,12 @@ use hyper::StatusCode;
 
 use super::Api;
 use super::body::{Response, json};
-use super::containers::{endpoint_id, network_id};
+use super::containers::endpoint_id;
 use super::error::ApiError;
 use super::filters::{Filters, invalid, pattern};
 use super::query::Query;
-use crate::model::{NetworkMode, NetworkOptions};
-
-/// Name and driver of each network.
-const NETWORKS: [(&str, &str); 3] = [("bridge", "bridge"), ("host", "host"), ("none", "null")];
+use crate::containers::{Info, KnownNetwork};
+use crate::model::NetworkOptions;
 
 /// `GET /networks`.
 pub(super) fn list(api: &Api, query: &Query) -> Result<Response, ApiError> {
@@ -23,33 +21,29 @@ pub(super) fn list(api: &Api, query: &Query) -> Result<Response, ApiError> {
     if let Some(value) = filters.values("type").iter().find(|value| !matches!(value.as_str(), "builtin" | "custom")) {
         return Err(invalid("type", value));
     }
-    let daemon = api.engine.info().id;
-    let networks = known(api).filter(|(name, driver)| {
-        filters.any("name", |wanted| pattern(wanted).is_match(name))
-            && filters.any("id", |wanted| network_id(&daemon, name).starts_with(wanted))
-            && filters.any("driver", |wanted| wanted == driver)
+    let info = api.engine.info();
+    let networks = api.engine.networks().into_iter().filter(|network| {
+        filters.any("name", |wanted| pattern(wanted).is_match(network.name))
+            && filters.any("id", |wanted| network.id(&info.id).starts_with(wanted))
+            && filters.any("driver", |wanted| wanted == network.driver)
             && filters.any("scope", |wanted| wanted == "local")
             && filters.any("type", |wanted| wanted == "builtin")
             && filters.any("dangling", |wanted| matches!(wanted.as_str(), "false" | "0"))
             && !filters.has("label")
     });
-    let networks: Vec<Network> = networks.map(|(name, driver)| describe(api, &daemon, name, driver)).collect();
+    let networks: Vec<Network> = networks.map(|network| describe(api, &info, network)).collect();
     Ok(json(StatusCode::OK, &networks))
-}
-
-/// With `-b none` there is no bridge.
-fn known(api: &Api) -> impl Iterator<Item = (&'static str, &'static str)> {
-    let bridged = api.engine.network().is_some();
-    NETWORKS.into_iter().filter(move |(name, _)| *name != "bridge" || bridged)
 }
 
 /// `GET /networks/{name or id}`.
 pub(super) fn inspect(api: &Api, wanted: &str) -> Result<Response, ApiError> {
-    let daemon = api.engine.info().id;
-    let is_wanted = |name: &str| name == wanted || (wanted.len() >= 4 && network_id(&daemon, name).starts_with(wanted));
-    let found = known(api).find(|(name, _)| is_wanted(name));
-    let (name, driver) = found.ok_or_else(|| ApiError::not_found(format!("network {wanted} not found")))?;
-    let network = describe(api, &daemon, name, driver);
+    let info = api.engine.info();
+    let is_wanted = |network: &KnownNetwork| {
+        network.name == wanted || (wanted.len() >= 4 && network.id(&info.id).starts_with(wanted))
+    };
+    let found = api.engine.networks().into_iter().find(is_wanted);
+    let known = found.ok_or_else(|| ApiError::not_found(format!("network {wanted} not found")))?;
+    let network = describe(api, &info, known);
     let inspect = NetworkInspect {
         name: network.name,
         id: network.id,
@@ -66,14 +60,14 @@ pub(super) fn inspect(api: &Api, wanted: &str) -> Result<Response, ApiError> {
         config_only: network.config_only,
         options: network.options,
         labels: network.labels,
-        containers: Some(members(api, name)),
+        containers: Some(members(api, known)),
         ..NetworkInspect::default()
     };
     Ok(json(StatusCode::OK, &inspect))
 }
 
-fn describe(api: &Api, daemon: &str, name: &str, driver: &str) -> Network {
-    let bridge = api.engine.network().filter(|_| name == "bridge");
+fn describe(api: &Api, info: &Info, known: KnownNetwork) -> Network {
+    let bridge = api.engine.network().filter(|_| known.name == "bridge");
     let pool = bridge.map(|options| IpamConfig {
         subnet: Some(subnet(options)),
         ip_range: options.fixed_cidr.map(|range| range.to_string()),
@@ -81,12 +75,12 @@ fn describe(api: &Api, daemon: &str, name: &str, driver: &str) -> Network {
         ..IpamConfig::default()
     });
     Network {
-        name: Some(name.to_owned()),
-        id: Some(network_id(daemon, name)),
-        // The daemon keeps no date: these three have always been there.
-        created: Some("1970-01-01T00:00:00Z".into()),
+        name: Some(known.name.to_owned()),
+        id: Some(known.id(&info.id)),
+        // As old as the daemon's data: they have always been there.
+        created: Some(info.created.clone()),
         scope: Some("local".into()),
-        driver: Some(driver.to_owned()),
+        driver: Some(known.driver.to_owned()),
         enable_ipv4: Some(true),
         enable_ipv6: Some(false),
         ipam: Some(Ipam { driver: Some("default".into()), config: Some(pool.into_iter().collect()), options: None }),
@@ -119,17 +113,11 @@ fn bridge_options(options: &NetworkOptions) -> HashMap<String, String> {
 }
 
 /// Running containers on a network.
-fn members(api: &Api, network: &str) -> HashMap<String, EndpointResource> {
-    let on_it = |mode: &NetworkMode| {
-        matches!(
-            (mode, network),
-            (NetworkMode::Bridge, "bridge") | (NetworkMode::Host, "host") | (NetworkMode::None, "none")
-        )
-    };
+fn members(api: &Api, network: KnownNetwork) -> HashMap<String, EndpointResource> {
     let running = api.engine.list().into_iter().filter(|container| container.state.status.is_running());
     let prefix = api.engine.network().map_or(0, |options| options.bip.prefix());
     running
-        .filter(|container| on_it(&container.spec.network.mode))
+        .filter(|container| KnownNetwork::of(&container.spec.network.mode) == Some(network))
         .map(|container| {
             let attached = container.attached.as_ref();
             let resource = EndpointResource {

@@ -183,6 +183,11 @@ pub(super) fn image(name: &str) -> Result<String, CliError> {
     segment("image", name, "/:@")
 }
 
+/// A network's name or id as one segment of a path.
+pub(super) fn network(name: &str) -> Result<String, CliError> {
+    segment("network", name, "")
+}
+
 /// Names go into URLs: nothing of them may change which URL it is.
 fn segment(kind: &str, name: &str, also: &str) -> Result<String, CliError> {
     if name.is_empty() || name.split('/').any(|part| matches!(part, "" | "." | "..")) {

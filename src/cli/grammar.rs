@@ -67,6 +67,9 @@ pub(super) enum Command {
     /// Commands about images
     #[command(name = "image", subcommand)]
     Image(ImageVerb),
+    /// Commands about networks
+    #[command(subcommand)]
+    Network(NetworkVerb),
     /// Say what the firewall in the kernel does, and why
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -111,7 +114,7 @@ pub(super) enum ContainerVerb {
     Ps(ps::Ps),
     /// Show a container's output
     Logs(logs::Logs),
-    /// Show all that is known of containers and images
+    /// Show all that is known of containers, images and networks
     Inspect(inspect::Inspect),
     /// List a container's published ports
     Port(port::Port),
@@ -137,6 +140,15 @@ pub(super) enum ImageVerb {
     Rm(images::Rmi),
     /// Give an image another name
     Tag(images::Tag),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum NetworkVerb {
+    /// List networks
+    #[command(aliases = ["list"])]
+    Ls(networks::Networks),
+    /// Show all that is known of networks, and who is on them
+    Inspect(inspect::InspectNetwork),
 }
 
 /// A verb that stands in the help here and is read elsewhere, before any of this.
@@ -165,6 +177,8 @@ impl Command {
             Self::Tag(verb) | Self::Image(ImageVerb::Tag(verb)) => verb.run(client).await,
             Self::Rmi(verb) | Self::Image(ImageVerb::Rm(verb)) => verb.run(client).await,
             Self::Image(ImageVerb::Inspect(verb)) => verb.run(client, Some(inspect::Kind::Image)).await,
+            Self::Network(NetworkVerb::Ls(verb)) => verb.run(client).await,
+            Self::Network(NetworkVerb::Inspect(verb)) => verb.run(client).await,
             Self::Events(verb) => verb.run(client).await,
             Self::Info(verb) => verb.run(client).await,
             Self::Version(verb) => verb.run(client).await,

@@ -65,6 +65,8 @@ pub struct Parts {
     pub warnings: Vec<String>,
     /// A stable id of this data root.
     pub id: String,
+    /// When it was made: RFC 3339, UTC.
+    pub created: String,
 }
 
 pub(super) struct Inner {
@@ -239,6 +241,7 @@ impl Engine {
         let count = |wanted: fn(Status) -> bool| all.iter().filter(|c| wanted(c.state.status)).count();
         Info {
             id: self.inner.parts.id.clone(),
+            created: self.inner.parts.created.clone(),
             running: count(|s| s == Status::Running),
             paused: count(|s| s == Status::Paused),
             stopped: count(|s| !s.is_running()),
@@ -271,7 +274,7 @@ where
 }
 
 /// Now, as docker writes times: RFC 3339, UTC, nanoseconds.
-pub(super) fn now() -> String {
+pub fn now() -> String {
     format!("{:.9}", jiff::Timestamp::now())
 }
 

@@ -88,6 +88,7 @@ impl Engine {
         let ended = cell.publish(ended);
         self.follow_links(&ended);
         tracing::info!(container = %ended.id.short(), name = %ended.name, code = exit.code, "ended");
+        self.membership_event(&ended, "disconnect");
         if exit.oom_killed {
             self.container_event(&ended, "oom", &[]);
         }

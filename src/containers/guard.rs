@@ -4,7 +4,6 @@
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::engine::Engine;
-use super::event::Event;
 use crate::model::Tampering;
 use crate::{bridge, firewall};
 
@@ -22,12 +21,11 @@ impl Engine {
             let what = tampering.what.join("; ");
             let by = tampering.process.as_ref().map_or_else(|| "somebody".to_owned(), ToString::to_string);
             tracing::warn!(%by, "the network was changed by another program, and restored: {what}");
-            let mut attributes = vec![("name", "bridge".to_owned()), ("type", "bridge".to_owned()), ("what", what)];
+            let mut attributes = vec![("what", what)];
             if let Some(process) = tampering.process {
                 attributes.extend([("process", process.name), ("pid", process.pid.to_string())]);
             }
-            let attributes = attributes.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
-            self.publish(Event::now("network", "repair", "bridge", attributes));
+            self.bridge_event("repair", attributes);
         }
     }
 }

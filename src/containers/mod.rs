@@ -18,6 +18,7 @@ mod lifecycle;
 mod links;
 pub mod logs;
 mod names;
+mod networks;
 pub mod ports;
 pub mod record;
 mod registry;
@@ -34,6 +35,7 @@ mod volumes;
 pub use engine::Engine;
 pub use error::{EngineError, ErrorKind};
 pub use event::{Event, EventFilter};
+pub use networks::KnownNetwork;
 pub use record::{Container, HealthlessState, Status};
 
 use std::collections::BTreeMap;
@@ -186,6 +188,8 @@ pub struct ExecState {
 pub struct Info {
     /// A stable id of this data root.
     pub id: String,
+    /// When the data root was made: RFC 3339, UTC.
+    pub created: String,
     /// Containers by state: running, paused, others.
     pub running: usize,
     /// Paused ones.

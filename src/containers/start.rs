@@ -36,6 +36,8 @@ pub(super) struct Undo {
     pub(super) endpoint: Option<Endpoint>,
     pub(super) shim: Option<Shim>,
     pub(super) leased: bool,
+    /// It was told that the container is on its network.
+    pub(super) told: bool,
     /// Host ports: nobody else's until the firewall has forgotten them.
     pub(super) ports: Option<Reservation>,
 }
@@ -134,6 +136,8 @@ impl Engine {
         };
         let (created, connected) = tokio::join!(create, network);
         connected?;
+        undo.told = true;
+        self.membership_event(container, "connect");
         let pid = created?;
         let pidfd = exit::pidfd(pid)?;
 
@@ -249,6 +253,9 @@ impl Engine {
             log_error("release the lease", self.keep(&container));
         }
         *cell.live() = super::cell::Live::default();
+        if undo.told {
+            self.membership_event(&cell.snapshot(), "disconnect");
+        }
     }
 
     /// A failed start is told to whoever waits, and the container stays as it was, with the reason.

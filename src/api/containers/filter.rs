@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use regex_lite::Regex;
 
-use super::network::network_name;
 use crate::api::clock;
 use crate::api::error::ApiError;
 use crate::api::filters::{Filters, invalid, label_matches, pattern};
 use crate::api::query::Query;
-use crate::containers::{Container, Status};
+use crate::containers::{Container, KnownNetwork, Status};
 use crate::model::image::Image;
 use crate::model::{Digest, MountKind, Port, Protocol};
 
@@ -130,7 +129,8 @@ impl Selection {
             let mut published = rows.flat_map(|row| row.each());
             published.any(|published| range.contains(published.host_port, published.container.protocol))
         };
-        self.filters.any("network", |wanted| network_name(container) == Some(wanted.as_str()))
+        let network = KnownNetwork::of(&container.spec.network.mode);
+        self.filters.any("network", |wanted| network.is_some_and(|network| network.name == wanted))
             && (self.expose.is_empty() || self.expose.iter().any(exposes))
             && (self.publish.is_empty() || self.publish.iter().any(publishes))
     }

@@ -13,7 +13,7 @@ pub(super) mod prune;
 mod status;
 pub(super) mod wait;
 
-pub(super) use network::{endpoint_id, network_id};
+pub(super) use network::endpoint_id;
 
 #[cfg(test)]
 mod tests {

@@ -5,36 +5,17 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use bollard_stubs::models::{EndpointSettings, PortBinding, PortMap, PortSummary, PortSummaryTypeEnum};
 use sha2::{Digest, Sha256};
 
-use crate::containers::Container;
-use crate::model::{NetworkMode, NetworkOptions, Port, Protocol};
-
-/// The id of one of the three networks of a daemon: stable, and different in another daemon.
-pub(in crate::api) fn network_id(daemon: &str, network: &str) -> String {
-    hashed(&[daemon, "network", network])
-}
+use crate::containers::{Container, KnownNetwork};
+use crate::model::{NetworkOptions, Port, Protocol};
 
 /// The id of a container's endpoint.
 pub(in crate::api) fn endpoint_id(container: &Container) -> String {
-    hashed(&[container.id.as_str(), "endpoint"])
-}
-
-fn hashed(parts: &[&str]) -> String {
     let mut hash = Sha256::new();
-    for part in parts {
-        hash.update(part.as_bytes());
+    for part in [container.id.as_str(), "endpoint"] {
+        hash.update(part);
         hash.update([0]);
     }
     hex::encode(hash.finalize())
-}
-
-/// The name of the network that a container is on; none for a joined one.
-pub(super) fn network_name(container: &Container) -> Option<&'static str> {
-    match container.spec.network.mode {
-        NetworkMode::Bridge => Some("bridge"),
-        NetworkMode::Host => Some("host"),
-        NetworkMode::None => Some("none"),
-        NetworkMode::Container(_) => None,
-    }
 }
 
 /// `Networks`: the one that the container is on, with its addresses while it runs.
@@ -43,11 +24,11 @@ pub(in crate::api) fn endpoint_settings(
     network: Option<&NetworkOptions>,
     daemon: &str,
 ) -> HashMap<String, EndpointSettings> {
-    let Some(name) = network_name(container) else { return HashMap::new() };
+    let Some(on) = KnownNetwork::of(&container.spec.network.mode) else { return HashMap::new() };
     let running = container.state.status.is_running();
     let empty = || Some(String::new());
     let mut settings = EndpointSettings {
-        network_id: Some(if running { network_id(daemon, name) } else { String::new() }),
+        network_id: Some(if running { on.id(daemon) } else { String::new() }),
         endpoint_id: Some(if running { endpoint_id(container) } else { String::new() }),
         mac_address: Some(container.spec.network.mac.map(|mac| mac.to_string()).unwrap_or_default()),
         gateway: empty(),
@@ -65,7 +46,7 @@ pub(in crate::api) fn endpoint_settings(
         settings.gateway = Some(network.gateway().to_string());
         settings.ip_prefix_len = Some(network.bip.prefix().into());
     }
-    HashMap::from([(name.to_owned(), settings)])
+    HashMap::from([(on.name.to_owned(), settings)])
 }
 
 /// `Ports` of `inspect`: every exposed port of a running bridged container, with the host ports that lead to it.

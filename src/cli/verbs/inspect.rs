@@ -1,4 +1,4 @@
-//! `inspect`: what the daemon answers, unabridged and in its order.
+//! `inspect` and `network inspect`: what the daemon answers, unabridged and in its order.
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -22,7 +22,7 @@ pub(in crate::cli) struct Inspect {
     /// Sizes of containers too
     #[arg(short, long)]
     size: bool,
-    /// What the names mean: container or image [default: whichever there is]
+    /// What the names mean: container, image or network [default: whichever there is]
     #[arg(long = "type", value_name = "KIND")]
     kind: Option<String>,
     /// Names or ids
@@ -35,6 +35,32 @@ pub(in crate::cli) struct Inspect {
 pub(in crate::cli) enum Kind {
     Container,
     Image,
+    Network,
+}
+
+/// `network inspect`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  pontoon network inspect bridge
+  pontoon network inspect -f '{{range .Containers}}{{.Name}} {{.IPv4Address}}{{println}}{{end}}' bridge")]
+pub(in crate::cli) struct InspectNetwork {
+    /// A Go template, or json
+    #[arg(short, long, value_name = "FORMAT")]
+    format: Option<String>,
+    /// Accepted, and without effect: there is nothing more to tell
+    #[arg(short, long, hide = true)]
+    verbose: bool,
+    /// Names or ids
+    #[arg(required = true, value_name = "NETWORK")]
+    names: Vec<String>,
+}
+
+impl InspectNetwork {
+    pub(in crate::cli) async fn run(self, client: &Client) -> Outcome {
+        let Self { format, names, .. } = self;
+        Inspect { format, size: false, kind: None, names }.run(client, Some(Kind::Network)).await
+    }
 }
 
 impl Inspect {
@@ -44,6 +70,7 @@ impl Inspect {
             None => kind,
             Some("container") => Some(Kind::Container),
             Some("image") => Some(Kind::Image),
+            Some("network") => Some(Kind::Network),
             Some(other) => return Err(CliError::new(format!("{other:?} is not a valid value for --type"))),
         };
         let format = self.format.as_deref().filter(|format| *format != "json");
@@ -76,24 +103,26 @@ impl Inspect {
     }
 
     async fn look_up(&self, client: &Client, name: &str, kind: Option<Kind>) -> Result<Bytes, CliError> {
-        let size: &[(&str, &str)] = if self.size { &[("size", "1")] } else { &[] };
-        let mut missing = CliError::new(format!("no such object: {name}"));
-        // A name with a slash cannot be a container's.
-        if kind != Some(Kind::Image) && !name.trim_start_matches('/').contains('/') {
-            match client.get(&format!("/containers/{}/json", client::container(name)?), size).await {
+        let kinds = [Kind::Container, Kind::Image, Kind::Network];
+        for wanted in kinds.into_iter().filter(|wanted| kind.is_none_or(|kind| kind == *wanted)) {
+            // Only an image's name may have a slash in it.
+            if kind.is_none() && wanted != Kind::Image && name.trim_start_matches('/').contains('/') {
+                continue;
+            }
+            let answer = match wanted {
+                Kind::Container => {
+                    let size: &[(&str, &str)] = if self.size { &[("size", "1")] } else { &[] };
+                    client.get(&format!("/containers/{}/json", client::container(name)?), size).await
+                }
+                Kind::Image => client.get(&format!("/images/{}/json", client::image(name)?), &[]).await,
+                Kind::Network => client.get(&format!("/networks/{}", client::network(name)?), &[]).await,
+            };
+            match answer {
                 Err(error) if error.status == Some(404) && kind.is_none() => {}
-                Err(error) if error.status == Some(404) => missing = error,
                 outcome => return outcome,
             }
         }
-        if kind != Some(Kind::Container) {
-            match client.get(&format!("/images/{}/json", client::image(name)?), &[]).await {
-                Err(error) if error.status == Some(404) && kind.is_none() => {}
-                Err(error) if error.status == Some(404) => missing = error,
-                outcome => return outcome,
-            }
-        }
-        Err(missing)
+        Err(CliError::new(format!("no such object: {name}")))
     }
 }
 

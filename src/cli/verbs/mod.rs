@@ -9,6 +9,7 @@ pub(super) mod images;
 pub(super) mod inspect;
 pub(super) mod lifecycle;
 pub(super) mod logs;
+pub(super) mod networks;
 pub(super) mod port;
 pub(super) mod ps;
 pub(super) mod run;
