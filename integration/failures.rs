@@ -88,6 +88,34 @@ fn an_end_that_the_firewall_could_not_be_told_of_stands_in_nobodys_way() {
     host.assert_as(&before);
 }
 
+/// What conntrack let through goes on without any rule, and while the rules stay, they let through more.
+#[test]
+fn an_end_that_the_firewall_could_not_be_told_of_ends_its_flows() {
+    let host = Host::new();
+    let web = host.run("busybox").publish("8000:80").publish("5353:53/udp").serving().start();
+    host.lan().get("http://192.0.2.1:8000/");
+    let hold = "exec 3<>/dev/tcp/192.0.2.1/8000; sleep 1000";
+    let knock = r#"use IO::Socket::INET; my $s = IO::Socket::INET->new(PeerAddr => "192.0.2.1", PeerPort => 5353,
+        Proto => "udp") or die; while (1) { $s->send("?"); select undef, undef, undef, 0.01 }"#;
+    let _silent = host.lan().background(&["bash", "-c", hold]);
+    let _busy = host.lan().background(&["perl", "-e", knock]);
+    let address = web.address();
+    let leads_there = |protocol: &str, state: &str| {
+        let entries = host.sh(&format!("conntrack -L --proto {protocol} 2>/dev/null")).ok();
+        entries.lines().any(|entry| entry.contains(state) && entry.contains(&format!("src={address} ")))
+    };
+    until("both flows lead to the container", || leads_there("tcp", "ESTABLISHED") && leads_there("udp", ""));
+    let nft = host.sh("command -v nft").ok();
+    host.sh(&format!("mount --bind /bin/false {nft}")).ok();
+    web.verb(&["rm", "--force"]).ok();
+    until("the silent flow has ended", || !leads_there("tcp", "ESTABLISHED"));
+    // The control: the rules are in force, and who goes on sending is let through.
+    until("the busy one goes on", || leads_there("udp", ""));
+    host.sh(&format!("umount {nft}")).ok();
+    let _next = host.run("busybox").cmd(&["sleep", "1000"]).start();
+    until("the busy one has ended with the rules", || !leads_there("udp", ""));
+}
+
 #[test]
 fn a_container_that_filled_the_disk_can_be_stopped_and_removed() {
     let mut host = Host::bare();

@@ -1,7 +1,10 @@
 //! One transaction after another, shared by changes that come together.
 //!
-//! A commit costs the kernel several milliseconds whatever it holds. So while one is under way, changes gather, and the
-//! next one carries them all.
+//! A commit costs milliseconds whatever it holds. So while one is under way, changes gather, and the next one carries
+//! them all.
+//!
+//! A container ends whatever nft says. If its dismissal is refused, its flows end all the same; and again when a later
+//! transaction, which writes everything anew, has taken its elements away.
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -9,6 +12,7 @@ use super::conntrack::Closed;
 use super::delta::Delta;
 use super::elements::Elements;
 use super::held::Held;
+use super::nft::Committed;
 use super::writers::Writers;
 use super::{FirewallError, conntrack, names, nft, ruleset};
 use crate::model::{Change, Intent, NetworkOptions};
@@ -35,12 +39,14 @@ pub(super) struct Committer {
     elements: Elements,
     /// The kernel may hold elements that should have gone: the next transaction writes the whole table.
     stale: bool,
+    /// What those elements may let through until then.
+    overdue: Vec<Closed>,
 }
 
 impl Committer {
     pub(super) fn new(options: NetworkOptions, writers: Writers) -> Self {
         let elements = Elements::none(&options);
-        Self { options, writers, elements, stale: false }
+        Self { options, writers, elements, stale: false, overdue: Vec::new() }
     }
 
     /// Serves until the last handle is gone.
@@ -58,7 +64,7 @@ impl Committer {
                     }
                     Command::Rewrite(reply) => {
                         self.commit(std::mem::take(&mut batch)).await;
-                        let _ = reply.send(self.rewrite("repair the firewall").await);
+                        let _ = reply.send(self.repair().await);
                     }
                 }
                 next = inbox.try_recv().ok();
@@ -74,9 +80,11 @@ impl Committer {
         let held = held.unwrap_or_default();
         let table = names::table(options);
         if !self.follow(planned.as_ref().and_then(|planned| held.difference(planned, &table)), &table).await {
-            nft::commit("set up the firewall", &ruleset::replace(options, &elements), &self.writers).await?;
+            let everything = ruleset::replace(options, &elements);
+            nft::commit("set up the firewall", &everything, &self.writers).await?.settled().await;
         }
-        let closed = planned.map(|planned| held.closed(&planned)).unwrap_or_default();
+        let mut closed = planned.map(|planned| held.closed(&planned)).unwrap_or_default();
+        closed.append(&mut self.overdue);
         if !closed.is_empty() {
             conntrack::forget(closed).await;
         }
@@ -96,7 +104,8 @@ impl Committer {
         }
         let transaction = serde_json::json!({ "nftables": commands });
         match nft::commit("bring the firewall up to date", &transaction, &self.writers).await {
-            Ok(()) => {
+            Ok(committed) => {
+                committed.settled().await;
                 tracing::info!(%table, "the firewall stands but for elements that follow what has changed");
                 true
             }
@@ -119,58 +128,76 @@ impl Committer {
                 Err(e) => drop(reply.send(Err(e))),
             }
         }
-        if self.transact(&delta).await.is_ok() {
+        if let Ok(committed) = self.transact(&delta).await {
             let replies = accepted.into_iter().map(|(_, reply)| reply).collect();
-            end_flows(&delta, replies);
+            end_flows(committed, &delta, replies);
             return;
         }
         undo.into_iter().rev().for_each(|before| self.elements.revert(before));
         for (change, reply) in accepted {
             let mut delta = Delta::default();
             match self.commit_alone(&change, &mut delta).await {
-                Ok(()) => end_flows(&delta, vec![reply]),
+                Ok(committed) => end_flows(committed, &delta, vec![reply]),
                 Err(e) => drop(reply.send(Err(e))),
             }
         }
     }
 
     /// If the difference does not fit what the kernel holds, somebody else was at the table: it is written anew.
-    async fn commit_alone(&mut self, change: &Change, delta: &mut Delta) -> Result<(), FirewallError> {
+    async fn commit_alone(&mut self, change: &Change, delta: &mut Delta) -> Result<Committed, FirewallError> {
         let before = self.elements.apply(change, delta)?;
-        let Err(refusal) = self.transact(delta).await else { return Ok(()) };
+        let refusal = match self.transact(delta).await {
+            Ok(committed) => return Ok(committed),
+            Err(refusal) => refusal,
+        };
         let table = names::table(&self.options);
         tracing::warn!(%table, %refusal, "the firewall's table is not as it was left: writing it anew");
         let written = self.rewrite(CHANGE).await;
         match (&written, change) {
-            (Ok(()), _) => {}
+            (Ok(_), _) => {}
             (Err(_), Change::Admit(..)) => self.elements.revert(before),
             // Its container has ended whatever nft says: its address and its ports must not be refused to the next one.
-            (Err(_), Change::Dismiss(_)) => self.stale = true,
+            (Err(_), Change::Dismiss(_)) => {
+                self.stale = true;
+                self.overdue.extend(delta.closed());
+                conntrack::forget(delta.closed()).await;
+            }
         }
         written
     }
 
-    async fn transact(&mut self, delta: &Delta) -> Result<(), FirewallError> {
+    async fn transact(&mut self, delta: &Delta) -> Result<Committed, FirewallError> {
         if self.stale {
             return self.rewrite(CHANGE).await;
         }
         if delta.is_empty() {
-            return Ok(());
+            return Ok(Committed::default());
         }
         nft::commit(CHANGE, &ruleset::change(&self.options, delta), &self.writers).await
     }
 
-    async fn rewrite(&mut self, step: &'static str) -> Result<(), FirewallError> {
-        nft::commit(step, &ruleset::replace(&self.options, &self.elements), &self.writers).await?;
-        self.stale = false;
+    async fn repair(&mut self) -> Result<(), FirewallError> {
+        self.rewrite("repair the firewall").await?.settled().await;
         Ok(())
+    }
+
+    async fn rewrite(&mut self, step: &'static str) -> Result<Committed, FirewallError> {
+        let committed = nft::commit(step, &ruleset::replace(&self.options, &self.elements), &self.writers).await?;
+        self.stale = false;
+        if self.overdue.is_empty() {
+            return Ok(committed);
+        }
+        // Before anybody hears of it: those who come next may have the addresses.
+        committed.settled().await;
+        conntrack::forget(std::mem::take(&mut self.overdue)).await;
+        Ok(Committed::default())
     }
 }
 
 /// Ends the flows that what went had let through. The next transaction need not wait for that, and who starts or ends a
 /// container neither: what it closed is closed, and the port of one that ends is down. Only who takes away a link alone
 /// hears of it when nothing passes any more.
-fn end_flows(delta: &Delta, replies: Vec<Reply>) {
+fn end_flows(committed: Committed, delta: &Delta, replies: Vec<Reply>) {
     let closed = delta.closed();
     let links_alone = closed.iter().all(|closed| matches!(closed, Closed::Link { .. }));
     // A caller that went away does not mind.
@@ -179,12 +206,16 @@ fn end_flows(delta: &Delta, replies: Vec<Reply>) {
         return answer(replies);
     }
     tokio::spawn(async move {
-        if links_alone {
+        let forget = async move {
+            committed.settled().await;
             conntrack::forget(closed).await;
+        };
+        if links_alone {
+            forget.await;
             answer(replies);
         } else {
             answer(replies);
-            conntrack::forget(closed).await;
+            forget.await;
         }
     });
 }

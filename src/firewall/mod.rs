@@ -163,7 +163,7 @@ pub async fn rehearse() -> Result<(), FirewallError> {
         ..NetworkOptions::usual()
     };
     let everything = ruleset::replace(&options, &elements::Elements::none(&options));
-    nft::commit("try the firewall's rules", &everything, &Writers::default()).await
+    nft::commit("try the firewall's rules", &everything, &Writers::default()).await.map(drop)
 }
 
 #[cfg(test)]
