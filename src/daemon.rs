@@ -123,7 +123,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     });
     engine.restore().await.context("cannot take over what the last daemon left")?;
     if let Some((firewall, bridge)) = watches {
+        crate::audit::drift::begin(&engine).await;
         engine.guard(firewall, bridge);
+        tokio::spawn(crate::audit::drift::follow(engine.clone()));
     }
     announce(&engine, &sockets);
 
@@ -209,7 +211,7 @@ async fn bring_up_network(
     let firewall = Firewall::new(&intent);
     let names = NameServer::serve(sockets, &intent, Path::new(RESOLV_CONF)).context("cannot serve names")?;
     // Before anything is in force: what is changed from now on is heard of, and put right once all is.
-    let firewall_watch = firewall.watch(&options)?;
+    let firewall_watch = firewall.watch(&options, config.repair)?;
     firewall.reconcile(&intent).await?;
     let bridge = match config.bridge {
         BridgeChoice::Existing(_) => Bridge::existing(&options).await?,
@@ -217,7 +219,7 @@ async fn bring_up_network(
     };
     let mut pool = ipam::Pool::new(options.bip, options.fixed_cidr);
     pool.resume(store.meta(LAST_LEASE)?.and_then(|address| address.parse().ok()));
-    let watches = (firewall_watch, bridge.watch()?);
+    let watches = (firewall_watch, bridge.watch(config.repair)?);
     Ok((Network { firewall, names, bridge, options, pool: std::sync::Mutex::new(pool) }, watches))
 }
 

@@ -197,6 +197,8 @@ impl Api {
             Route::ImageTag(name) => images::tag(self, name, query).await,
             Route::ImageRemove(name) => images::remove(self, name, query).await,
             Route::NetworkList => networks::list(self, query),
+            Route::AuditDrift => audit::drift::drift(self).await,
+            Route::AuditDriftRepair => audit::drift::repair(self).await,
             Route::AuditExplain => audit::explain::explain(self, query).await,
             Route::NetworkInspect(name) => networks::inspect(self, &name),
         }

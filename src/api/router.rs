@@ -59,6 +59,8 @@ pub(super) enum Route {
     ImageRemove(String),
     NetworkList,
     NetworkInspect(String),
+    AuditDrift,
+    AuditDriftRepair,
     AuditExplain,
 }
 
@@ -114,6 +116,8 @@ fn not_served(method: &Method, path: &str) -> ApiError {
 /// What docker has not: under a version of its own.
 fn pontoon(method: &Method, segments: &[&str]) -> Option<Route> {
     match (method, segments) {
+        (&Method::GET, ["v1", "audit", "drift"]) => Some(Route::AuditDrift),
+        (&Method::POST, ["v1", "audit", "drift", "repair"]) => Some(Route::AuditDriftRepair),
         (&Method::GET, ["v1", "audit", "explain"]) => Some(Route::AuditExplain),
         _ => None,
     }

@@ -5,3 +5,5 @@
 //!
 //! A file a question; each asks the engine and the kernel once, and the rest is pure. The answers' types are
 //! [`crate::model::audit`].
+
+pub mod drift;

@@ -5,6 +5,7 @@
 //! - `port`: the veth pair of one container
 //! - `watch`: hears what others change; `faults`: what that means (pure); `repair`: puts it right
 //! - `host`: what the host has already: routes, a bridge's address
+//! - `standing`: what should be, for who compares
 
 mod faults;
 mod host;
@@ -12,6 +13,7 @@ pub mod ipam;
 mod port;
 mod repair;
 mod settings;
+mod standing;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,7 +32,8 @@ use crate::model::{Endpoint, NetworkOptions};
 use crate::netns::{NetNs, NetNsError};
 
 pub use host::{choose_bip, routes, standing_address};
-pub use port::port_name;
+pub use port::{port_name, port_prefix};
+pub use standing::is_port_name;
 pub use watch::Watch;
 
 /// In this time the end of a namespace has taken its port along, unless something holds it.

@@ -29,7 +29,12 @@ const DIGITS: usize = 11;
 /// that starts again seldom has twice: the pair of its life before takes the kernel tens of milliseconds to bury, and
 /// its name as long.
 pub fn port_name(id: &ContainerId, address: Ipv4Addr) -> String {
-    format!("{PREFIX}{}{:04x}", &id.as_str()[..DIGITS - 4], address.to_bits() & 0xffff)
+    format!("{}{:04x}", port_prefix(id), address.to_bits() & 0xffff)
+}
+
+/// How the names of a container's ports begin, whatever its address.
+pub fn port_prefix(id: &ContainerId) -> String {
+    format!("{PREFIX}{}", &id.as_str()[..DIGITS - 4])
 }
 
 /// Whether a name is of the form of [`port_name`].

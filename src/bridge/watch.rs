@@ -20,7 +20,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::repair::Look;
 use super::{Bridge, BridgeError, OpenPort, faults, interface_name, port, settings};
-use crate::model::Tampering;
+use crate::model::{Place, Tampering};
 
 /// Bytes that the kernel keeps until they are read.
 const BUFFER: usize = 8 << 20;
@@ -40,6 +40,10 @@ pub struct Watch {
     suspects: Suspects,
     /// The kernel's bridge filter was found on, and what is to be done about it was said.
     filter_was_on: bool,
+    /// What others change is put right, or else only told of.
+    repairs: bool,
+    /// Parameters that were found to differ, and are left so.
+    told: Vec<String>,
 }
 
 /// What is to be looked at.
@@ -68,8 +72,8 @@ impl Suspects {
 }
 
 impl Bridge {
-    /// Begins to listen.
-    pub fn watch(&self) -> Result<Watch, BridgeError> {
+    /// Begins to listen. `repairs`: what others change is put right, and not only told of.
+    pub fn watch(&self, repairs: bool) -> Result<Watch, BridgeError> {
         let groups = [MulticastGroup::Link, MulticastGroup::Neigh, MulticastGroup::Ipv4Ifaddr];
         let (mut connection, handle, messages) =
             rtnetlink::new_multicast_connection(&groups).map_err(BridgeError::Socket)?;
@@ -83,6 +87,8 @@ impl Bridge {
             _listening: handle,
             suspects: Suspects { everything: true, due: Some(Instant::now()), ..Suspects::default() },
             filter_was_on: settings::bridge_filter_is_on(),
+            repairs,
+            told: Vec::new(),
         })
     }
 }
@@ -95,19 +101,44 @@ impl Watch {
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !news.is_closed() {
             let due = self.suspects.due;
-            let what = tokio::select! {
+            let (place, what) = tokio::select! {
                 message = self.messages.next() => {
                     let Some((message, _from)) = message else { break };
                     self.hear(&message.payload).await;
                     continue;
                 }
-                () = async { sleep_until(due.unwrap_or_else(Instant::now)).await }, if due.is_some() => self.look().await,
-                _ = clock.tick() => self.look_at_settings().await,
+                () = async { sleep_until(due.unwrap_or_else(Instant::now)).await }, if due.is_some() => {
+                    if !self.repairs {
+                        self.suspects = Suspects::default();
+                        let _ = news.send(heard(Place::Wire));
+                        continue;
+                    }
+                    (Place::Wire, self.look().await)
+                }
+                _ = clock.tick() => {
+                    if !self.repairs {
+                        if self.settings_changed() {
+                            let _ = news.send(heard(Place::Parameters));
+                        }
+                        continue;
+                    }
+                    (Place::Parameters, self.look_at_settings().await)
+                }
             };
             if !what.is_empty() {
-                let _ = news.send(Tampering { what, process: None });
+                let _ = news.send(Tampering { place, what, repaired: true, process: None });
             }
         }
+    }
+
+    /// Whether other parameters differ than when it was asked last.
+    fn settings_changed(&mut self) -> bool {
+        let differing = settings::differing(&self.bridge.parameters());
+        let mut now: Vec<String> = differing.into_iter().map(|((name, _), now)| format!("{name}={now}")).collect();
+        now.extend(settings::bridge_filter_is_on().then(|| "bridge filter".to_owned()));
+        let changed = now != self.told;
+        self.told = now;
+        changed
     }
 
     async fn hear(&mut self, payload: &NetlinkPayload<RouteNetlinkMessage>) {
@@ -191,6 +222,11 @@ impl Watch {
         note(&mut self.suspects);
         self.suspects.by(Instant::now() + RETRY);
     }
+}
+
+/// Something may have changed.
+fn heard(place: Place) -> Tampering {
+    Tampering { place, what: Vec::new(), repaired: false, process: None }
 }
 
 async fn hear_link(suspects: &mut Suspects, bridge: &Bridge, link: &LinkMessage, deleted: bool) {

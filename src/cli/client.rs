@@ -101,8 +101,7 @@ impl Client {
 
     /// The whole body of a GET.
     pub(super) async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Bytes, CliError> {
-        let response = self.open(Method::GET, path, query, Payload::Empty).await?;
-        Ok(response.into_body().collect().await.map_err(broken)?.to_bytes())
+        whole(self.open(Method::GET, path, query, Payload::Empty).await?).await
     }
 
     /// Takes the connection over for the raw streams of a process.
@@ -118,6 +117,11 @@ impl Client {
         let upgraded = hyper::upgrade::on(response).await.map_err(broken)?;
         Ok(Hijacked { io: TokioIo::new(upgraded), framed })
     }
+}
+
+/// The whole body of an answer.
+pub(super) async fn whole(response: Response<Incoming>) -> Result<Bytes, CliError> {
+    Ok(response.into_body().collect().await.map_err(broken)?.to_bytes())
 }
 
 /// The body of a request.

@@ -64,6 +64,8 @@ pub struct Config {
     pub icc: bool,
     /// `--host-access`, true: containers reach what listens on the gateway's or on all of the host's addresses.
     pub host_access: bool,
+    /// `--repair`, true: what others change in the containers' network is put right, and not only told.
+    pub repair: bool,
     /// `--ip-forward`, true.
     pub ip_forward: bool,
     /// `--ip-masq`, true.

@@ -77,6 +77,11 @@ pub(super) struct Options {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
           default_missing_value = "true", value_parser = go_bool, help_heading = "Network")]
     pub(super) host_access: Option<bool>,
+    /// Put right what others change in the containers' network; false only watches: see `pontoon audit drift`
+    /// [default: true]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_parser = go_bool, help_heading = "Network")]
+    pub(super) repair: Option<bool>,
     /// Accepted: there is no proxy process
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
           default_missing_value = "true", value_parser = go_bool, help_heading = "Network")]
@@ -132,6 +137,7 @@ macro_rules! every_option {
             ip_masq,
             icc,
             host_access,
+            repair,
             userland_proxy,
             dns,
             dns_search,

@@ -58,6 +58,7 @@ pub(super) fn validate(options: &Options) -> Result<Config, ConfigError> {
         },
         icc: options.icc.unwrap_or(true),
         host_access: options.host_access.unwrap_or(true),
+        repair: options.repair.unwrap_or(true),
         ip_forward: options.ip_forward.unwrap_or(true),
         ip_masq: options.ip_masq.unwrap_or(true),
         dns: each("dns", &options.dns, |text| text.parse().map_err(|_| format!("{text:?} is not an IP address")))?,

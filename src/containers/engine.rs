@@ -10,6 +10,7 @@ use super::cell::Cell;
 use super::error::EngineError;
 use super::event::{Event, EventFilter};
 use super::exec::Sessions;
+use super::ledger::Ledger;
 use super::ports::PortTable;
 use super::record::{Container, Status};
 use super::registry::Registry;
@@ -74,6 +75,7 @@ pub(super) struct Inner {
     pub(super) registry: Mutex<Registry>,
     pub(super) ports: PortTable,
     pub(super) sessions: Sessions,
+    ledger: Ledger,
     past: Mutex<VecDeque<Event>>,
     events: broadcast::Sender<Event>,
 }
@@ -93,6 +95,7 @@ impl Engine {
                 registry: Mutex::default(),
                 ports: PortTable::default(),
                 sessions: Sessions::default(),
+                ledger: Ledger::default(),
                 past: Mutex::default(),
                 events: broadcast::Sender::new(EVENTS_KEPT),
             }),
@@ -121,8 +124,26 @@ impl Engine {
         &self.inner.parts.runner
     }
 
-    pub(super) fn default_network(&self) -> Option<&Network> {
+    /// The default network's rooms; `None` with `-b none`.
+    pub fn default_network(&self) -> Option<&Network> {
         self.inner.parts.network.as_ref()
+    }
+
+    /// What others changed, and what was put right.
+    pub fn ledger(&self) -> &Ledger {
+        &self.inner.ledger
+    }
+
+    /// Containers that nobody starts, ends or changes at this moment, as they are; and the ids of the others.
+    pub fn settled(&self) -> (Vec<Arc<Container>>, Vec<ContainerId>) {
+        let (mut settled, mut in_flux) = (Vec::new(), Vec::new());
+        for cell in self.cells() {
+            match cell.operation.try_lock() {
+                Ok(_operation) => settled.push(cell.snapshot()),
+                Err(_) => in_flux.push(cell.id.clone()),
+            }
+        }
+        (settled, in_flux)
     }
 
     /// Where a container's files live, under the data root.

@@ -18,8 +18,16 @@ impl Engine {
 
     async fn tell(self, mut told: UnboundedReceiver<Tampering>) {
         while let Some(tampering) = told.recv().await {
+            self.ledger().note(&tampering);
+            if tampering.what.is_empty() {
+                continue;
+            }
             let what = tampering.what.join("; ");
             let by = tampering.process.as_ref().map_or_else(|| "somebody".to_owned(), ToString::to_string);
+            if !tampering.repaired {
+                tracing::warn!(%by, "the network was changed by another program, and left so (--repair=false): {what}");
+                continue;
+            }
             tracing::warn!(%by, "the network was changed by another program, and restored: {what}");
             let mut attributes = vec![("what", what)];
             if let Some(process) = tampering.process {

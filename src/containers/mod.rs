@@ -14,6 +14,7 @@ mod exit;
 mod files;
 mod guard;
 mod journal;
+mod ledger;
 mod lifecycle;
 mod links;
 pub mod logs;
@@ -35,6 +36,7 @@ mod volumes;
 pub use engine::Engine;
 pub use error::{EngineError, ErrorKind};
 pub use event::{Event, EventFilter};
+pub use ledger::{Beginning, Ledger};
 pub use networks::KnownNetwork;
 pub use record::{Container, HealthlessState, Status};
 

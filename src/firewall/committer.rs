@@ -14,7 +14,8 @@ use super::elements::Elements;
 use super::held::Held;
 use super::nft::Committed;
 use super::writers::Writers;
-use super::{FirewallError, conntrack, names, nft, ruleset};
+use super::{FirewallError, compare, conntrack, names, nft, ruleset};
+use crate::model::audit::Difference;
 use crate::model::{Change, Intent, NetworkOptions};
 
 const CHANGE: &str = "change the firewall";
@@ -29,6 +30,8 @@ pub(super) enum Command {
     Apply(Change, Reply),
     /// Write everything anew as it was left.
     Rewrite(Reply),
+    /// Tell what differs.
+    Compare(oneshot::Sender<Result<Vec<Difference>, FirewallError>>),
 }
 
 /// Knows what the kernel should hold by now.
@@ -41,12 +44,14 @@ pub(super) struct Committer {
     stale: bool,
     /// What those elements may let through until then.
     overdue: Vec<Closed>,
+    /// The rules as nft lists them, once somebody has asked.
+    planned: Option<compare::Planned>,
 }
 
 impl Committer {
     pub(super) fn new(options: NetworkOptions, writers: Writers) -> Self {
         let elements = Elements::none(&options);
-        Self { options, writers, elements, stale: false, overdue: Vec::new() }
+        Self { options, writers, elements, stale: false, overdue: Vec::new(), planned: None }
     }
 
     /// Serves until the last handle is gone.
@@ -65,6 +70,10 @@ impl Committer {
                     Command::Rewrite(reply) => {
                         self.commit(std::mem::take(&mut batch)).await;
                         let _ = reply.send(self.repair().await);
+                    }
+                    Command::Compare(reply) => {
+                        self.commit(std::mem::take(&mut batch)).await;
+                        let _ = reply.send(self.compare().await);
                     }
                 }
                 next = inbox.try_recv().ok();
@@ -89,7 +98,19 @@ impl Committer {
             conntrack::forget(closed).await;
         }
         (self.options, self.elements, self.stale) = (intent.options, elements, false);
+        self.planned = None;
         Ok(())
+    }
+
+    async fn compare(&mut self) -> Result<Vec<Difference>, FirewallError> {
+        if self.planned.is_none() {
+            let planned = Held::planned(&self.options, &Elements::none(&self.options)).await;
+            self.planned = planned.map(|planned| planned.rules);
+        }
+        let untried = || std::io::Error::other("the plan cannot be tried in a network namespace");
+        let planned = self.planned.as_ref().ok_or_else(|| FirewallError::Compare(untried()))?;
+        let differences = compare::differences(&self.options, planned, &self.elements).await;
+        differences.map_err(FirewallError::Compare)
     }
 
     /// Whether a difference leads to the plan, and did.

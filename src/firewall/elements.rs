@@ -122,6 +122,11 @@ impl Elements {
         facts::commands(table, &self.facts(), NfCmd::Add)
     }
 
+    /// All endpoints.
+    pub(super) fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
+        self.endpoints.values()
+    }
+
     /// All that is in force.
     pub(super) fn facts(&self) -> Vec<Fact> {
         let of = |(id, endpoint)| [self.own(endpoint), self.links_from(id, endpoint)].concat();

@@ -18,7 +18,7 @@ use super::{nft, ruleset};
 use crate::model::{NetworkOptions, PortRange, Protocol};
 
 /// An element: the family of its table, its set, and itself as canonical JSON.
-type Key = (String, String, String);
+pub(super) type Key = (String, String, String);
 
 /// A daemon's tables: their rules and what is in their sets.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -115,6 +115,25 @@ impl Held {
     }
 }
 
+/// Each table's listing without counters and elements, and its elements. `None`: there is no such table.
+pub(super) fn by_family(table: &str) -> std::io::Result<Vec<Option<(String, BTreeSet<Key>)>>> {
+    let mut held = Vec::new();
+    for family in Family::ALL {
+        let family = family.to_string();
+        // Not `list table`, which fails for a table that is not there as for any other reason.
+        let tables = nft::ask(&["list", "tables", &family])?;
+        if !tables.lines().any(|line| line.trim() == format!("table {family} {table}")) {
+            held.push(None);
+            continue;
+        }
+        let listing = nft::ask(&["--stateless", "--terse", "list", "table", &family, table])?;
+        let objects = nft::ask(&["-j", "list", "table", &family, table])?;
+        let objects: Value = serde_json::from_str(&objects)?;
+        held.push(Some((listing, elements_in(&objects).into_iter().collect())));
+    }
+    Ok(held)
+}
+
 fn structure(table: &str) -> Option<Vec<String>> {
     let list = |family: Family| nft::ask(&["--stateless", "--terse", "list", "table", &family.to_string(), table]).ok();
     Family::ALL.map(list).into_iter().collect()
@@ -132,7 +151,7 @@ fn elements_in(listing: &Value) -> Vec<Key> {
     .collect()
 }
 
-fn planned_elements(elements: &Elements) -> BTreeSet<Key> {
+pub(super) fn planned_elements(elements: &Elements) -> BTreeSet<Key> {
     let all = elements.facts().into_iter().flat_map(|fact| fact.elements());
     all.filter_map(|(set, element)| {
         let element = serde_json::to_value(element).ok()?;

@@ -10,6 +10,7 @@
 //! - `elements`: endpoints → facts, and the difference that a change makes (`delta`); `facts`: facts → elements
 //! - `committer`: one transaction after another, shared by changes that come together
 //! - `held`: what the kernel holds already, and the difference to the plan
+//! - `compare`: what differs between what should be and what is, in words; `structure`: of rules
 //! - `conntrack`: the flows of what was closed
 //! - `netfilter`: messages to and from the kernel's packet filter
 //! - `nft`: the command that carries a transaction into the kernel
@@ -18,6 +19,7 @@
 
 pub mod audit;
 mod committer;
+mod compare;
 mod conntrack;
 mod delta;
 mod elements;
@@ -31,12 +33,14 @@ mod netfilter;
 mod nft;
 mod plan;
 mod ruleset;
+mod structure;
 mod syntax;
 mod watch;
 mod writers;
 
 use tokio::sync::{mpsc, oneshot};
 
+use crate::model::audit::Difference;
 use crate::model::{Change, ContainerId, Intent, NetworkOptions, Published};
 use committer::{Command, Committer};
 use writers::Writers;
@@ -82,6 +86,9 @@ pub enum FirewallError {
     /// A published port that no rule could serve.
     #[error(transparent)]
     Unpublishable(#[from] Unpublishable),
+    /// What the kernel holds cannot be read.
+    #[error("cannot compare the firewall with what it should be: {0}")]
+    Compare(#[source] std::io::Error),
     /// The committer is gone, which it never is while the daemon runs.
     #[error("the firewall's committer has ended")]
     Ended,
@@ -142,10 +149,16 @@ impl Firewall {
         self.ask(Command::Rewrite).await
     }
 
-    async fn ask(
+    /// What differs between the daemon's tables and what they were left as. Between two transactions: none of ours is
+    /// under way meanwhile. Changes nothing.
+    pub async fn differences(&self) -> Result<Vec<Difference>, FirewallError> {
+        self.ask(Command::Compare).await
+    }
+
+    async fn ask<T>(
         &self,
-        command: impl FnOnce(oneshot::Sender<Result<(), FirewallError>>) -> Command,
-    ) -> Result<(), FirewallError> {
+        command: impl FnOnce(oneshot::Sender<Result<T, FirewallError>>) -> Command,
+    ) -> Result<T, FirewallError> {
         let (reply, answer) = oneshot::channel();
         self.commands.send(command(reply)).map_err(|_| FirewallError::Ended)?;
         answer.await.unwrap_or(Err(FirewallError::Ended))

@@ -17,7 +17,7 @@ use super::conntrack::Closed;
 use super::generation::{Generation, Listener};
 use super::netfilter::messages;
 use super::{Firewall, FirewallError, conntrack, names};
-use crate::model::{NetworkOptions, Tampering};
+use crate::model::{NetworkOptions, Place, Tampering};
 
 /// `NFNLGRP_NFTABLES` (linux/netfilter/nfnetlink.h).
 const GROUP: u32 = 7;
@@ -38,17 +38,29 @@ pub struct Watch {
     firewall: Firewall,
     listener: Listener,
     trespass: Closed,
+    /// Or else only told of.
+    repairs: bool,
     /// The kernel could not keep all that it had to tell: nobody knows what it was.
     lost: bool,
 }
 
 impl Firewall {
     /// Begins to listen. What changes before the first [`Firewall::reconcile`] is nobody's business: run the watch after it.
-    pub fn watch(&self, options: &NetworkOptions) -> Result<Watch, FirewallError> {
+    /// `repairs`: what others change is put right, and not only told of.
+    pub fn watch(&self, options: &NetworkOptions, repairs: bool) -> Result<Watch, FirewallError> {
         let socket = listen().map_err(FirewallError::Watch)?;
         let listener = Listener::new(names::table(options));
         let trespass = Closed::Trespass { bip: options.bip, icc: options.icc };
-        Ok(Watch { socket, firewall: self.clone(), listener, trespass, lost: false })
+        Ok(Watch { socket, firewall: self.clone(), listener, trespass, repairs, lost: false })
+    }
+}
+
+impl Firewall {
+    /// Puts right what the watch would, without its having heard of anything.
+    pub async fn restore(&self, options: &NetworkOptions) -> Result<(), FirewallError> {
+        self.rewrite().await?;
+        conntrack::forget(vec![Closed::Trespass { bip: options.bip, icc: options.icc }]).await;
+        Ok(())
     }
 }
 
@@ -68,7 +80,7 @@ impl Watch {
     /// Repairs what others change, and tells what it was, until nobody wants to hear it any more.
     pub async fn run(mut self, news: UnboundedSender<Tampering>) {
         while !news.is_closed() {
-            let foreign = match self.hear().await {
+            let (foreign, others) = match self.hear().await {
                 Ok(generations) => self.foreign(generations),
                 Err(error) => {
                     tracing::error!(%error, "cannot hear of changes to the firewall by others any more");
@@ -76,17 +88,25 @@ impl Watch {
                 }
             };
             let lost = std::mem::take(&mut self.lost);
+            for Generation { process, .. } in others {
+                let _ = news.send(Tampering { place: Place::Foreign, what: Vec::new(), repaired: false, process });
+            }
             if foreign.is_empty() && !lost {
                 continue;
             }
-            self.repair().await;
-            for generation in foreign {
-                let told = news.send(Tampering { what: generation.what, process: generation.process });
+            let repaired = self.repairs;
+            if repaired {
+                self.repair().await;
+            }
+            for Generation { what, process, .. } in foreign {
+                let told = news.send(Tampering { place: Place::Rules, what, repaired, process });
                 if told.is_err() {
                     return;
                 }
             }
-            if lost {
+            if lost && !repaired {
+                let _ = news.send(Tampering { place: Place::Rules, what: Vec::new(), repaired, process: None });
+            } else if lost {
                 tracing::warn!(
                     "more changes to the kernel's tables than could be followed: the firewall's were written anew"
                 );
@@ -95,10 +115,10 @@ impl Watch {
         }
     }
 
-    /// Generations that are not ours and touched our tables.
-    fn foreign(&self, generations: Vec<Generation>) -> Vec<Generation> {
+    /// Generations that are not ours: those that touched our tables, and those that touched others' only.
+    fn foreign(&self, generations: Vec<Generation>) -> (Vec<Generation>, Vec<Generation>) {
         let foreign = generations.into_iter().filter(|generation| !self.firewall.writers.seen(generation.port));
-        foreign.filter(|generation| !generation.what.is_empty()).collect()
+        foreign.partition(|generation| !generation.what.is_empty())
     }
 
     async fn repair(&self) {

@@ -21,5 +21,5 @@ pub use spec::{
     ContainerSpec, EnvVar, LinkSpec, Mount, MountKind, NetworkSpec, ProcessSpec, Resources, RestartPolicy,
     SeccompProfile, Security,
 };
-pub use tampering::{Process, Tampering};
+pub use tampering::{Place, Process, Tampering};
 pub use ulimit::{UlimitError, parse_ulimit};

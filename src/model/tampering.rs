@@ -4,13 +4,31 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What somebody else changed, and by now is as it was.
+/// What somebody else changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tampering {
-    /// In words, one change each: `deleted table inet pontoon-pontoon0`.
+    /// Where.
+    pub place: Place,
+    /// In words, one change each: `deleted table inet pontoon-pontoon0`. Empty: something may have changed, and nobody
+    /// looked yet.
     pub what: Vec<String>,
+    /// By now it is as it was.
+    pub repaired: bool,
     /// Who did it, where the kernel tells.
     pub process: Option<Process>,
+}
+
+/// Where something was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Place {
+    /// The daemon's tables.
+    Rules,
+    /// Others' tables.
+    Foreign,
+    /// The bridge, its ports, its forwarding table.
+    Wire,
+    /// Parameters of the kernel.
+    Parameters,
 }
 
 /// A process as the kernel shows it, which may have ended since.

@@ -1,3 +1,4 @@
 //! `/pontoon/v1/audit/…`: the audit over HTTP. A file a verb; the work is done by [`crate::audit`].
 
+pub(super) mod drift;
 pub(super) mod explain;

@@ -1,18 +1,20 @@
 //! rtnetlink's links, addresses and neighbours → [`super::network::Network`]'s. Attribute numbers are those of
 //! linux/if_link.h, if_addr.h and neighbour.h.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 
 use super::attributes::Attributes;
-use super::network::{Bridge, ForwardingEntry, Interface, Neighbour, Port};
+use super::network::{Bridge, ForwardingEntry, Interface, Neighbour, Port, Queue};
 use super::packet::{Mac, address};
 
 /// `struct ifinfomsg`, then attributes.
 pub(super) fn interface(body: &[u8]) -> Option<Interface> {
     const UP: u32 = 1;
     const LOOPBACK: u32 = 8;
+    const NOARP: u32 = 0x80;
     let hardware = u16::from_ne_bytes(body.get(2..4)?.try_into().ok()?);
     let index = u32::from_ne_bytes(body.get(4..8)?.try_into().ok()?);
     let flags = u32::from_ne_bytes(body.get(8..12)?.try_into().ok()?);
@@ -20,6 +22,11 @@ pub(super) fn interface(body: &[u8]) -> Option<Interface> {
     let info = from.nest(18);
     let kind = info.text(1).unwrap_or_default();
     let is_port = info.text(4).as_deref() == Some("bridge");
+    let settings = match (is_port, kind == "bridge") {
+        (true, _) => numbers(info.nest(5)),
+        (_, true) => numbers(info.nest(2)),
+        _ => BTreeMap::new(),
+    };
     Some(Interface {
         index,
         name: from.text(3)?,
@@ -31,9 +38,25 @@ pub(super) fn interface(body: &[u8]) -> Option<Interface> {
         master: from.ne32(10),
         port: is_port.then(|| port(info.nest(5))),
         bridge: (kind == "bridge").then(|| bridge(info.nest(2))),
+        settings,
+        noarp: flags & NOARP != 0,
+        mtu: from.ne32(4).unwrap_or(0),
+        peer: from.ne32(5),
+        xdp: has_xdp(body),
         kind,
         ..Interface::default()
     })
+}
+
+/// Attributes that are numbers. Eight bytes are timers and ids, which change by themselves.
+fn numbers(from: Attributes<'_>) -> BTreeMap<u16, u32> {
+    let number = |value: &[u8]| match *value {
+        [one] => Some(one.into()),
+        [a, b] => Some(u16::from_ne_bytes([a, b]).into()),
+        [a, b, c, d] => Some(u32::from_ne_bytes([a, b, c, d])),
+        _ => None,
+    };
+    from.filter_map(|attribute| Some((attribute.kind, number(attribute.value)?))).collect()
 }
 
 /// `IFLA_BRPORT_…`. A port of a bridge without spanning tree forwards (3) while its link is up.
@@ -60,7 +83,7 @@ fn bridge(from: Attributes<'_>) -> Bridge {
 }
 
 /// Whether the link runs an XDP program, which sees packets before anything here.
-pub(super) fn has_xdp(body: &[u8]) -> bool {
+fn has_xdp(body: &[u8]) -> bool {
     let from = Attributes(body.get(16..).unwrap_or_default());
     from.nest(43).byte(2).is_some_and(|attached| attached != 0)
 }
@@ -73,6 +96,13 @@ pub(super) fn interface_address(body: &[u8]) -> Option<(u32, IpNetwork)> {
     // IFA_LOCAL is its own address; IFA_ADDRESS the peer's on links between two, and its own elsewhere.
     let own = address(from.get(2).or_else(|| from.get(1))?)?;
     Some((index, IpNetwork::new(own, prefix).ok()?))
+}
+
+/// `struct tcmsg` (20 bytes), then attributes: a queueing discipline's interface and kind.
+pub(super) fn queue(body: &[u8]) -> Option<Queue> {
+    let interface = u32::from_ne_bytes(body.get(4..8)?.try_into().ok()?);
+    let from = Attributes(body.get(20..)?);
+    Some(Queue { interface, kind: from.text(1)? })
 }
 
 /// What `struct ndmsg` tells: of a bridge's table (`AF_BRIDGE`), or of addresses.
@@ -92,11 +122,22 @@ pub(super) fn neighbour(body: &[u8]) -> Option<Known> {
     let from = Attributes(body.get(12..)?);
     let mac: Mac = from.get(2)?.try_into().ok()?;
     if family == AF_BRIDGE {
-        return Some(Known::Forwarding(ForwardingEntry { mac, port: index, local: state & PERMANENT != 0 }));
+        const STATIC: u16 = 0x40;
+        const SELF: u8 = 0x02;
+        const STICKY: u8 = 0x40;
+        let flags = *body.get(10)?;
+        return Some(Known::Forwarding(ForwardingEntry {
+            mac,
+            port: index,
+            local: state & PERMANENT != 0,
+            fixed: state & STATIC != 0,
+            sticky: flags & STICKY != 0,
+            own: flags & SELF != 0,
+        }));
     }
     if state & (FAILED | INCOMPLETE) != 0 {
         return None;
     }
     let address: IpAddr = address(from.get(1)?)?;
-    Some(Known::Neighbour(Neighbour { address, mac, interface: index }))
+    Some(Known::Neighbour(Neighbour { address, mac, interface: index, permanent: state & PERMANENT != 0 }))
 }

@@ -79,7 +79,8 @@ impl Kernel {
     /// Adds who has which address on a link, as somebody else knows it: the kernel knows only whom it has talked to.
     pub fn knowing(mut self, link: &str, hosts: impl IntoIterator<Item = (std::net::IpAddr, Mac)>) -> Self {
         if let Some(interface) = self.network.named(link).map(|interface| interface.index) {
-            let neighbours = hosts.into_iter().map(|(address, mac)| Neighbour { address, mac, interface });
+            let neighbours =
+                hosts.into_iter().map(|(address, mac)| Neighbour { address, mac, interface, permanent: false });
             self.network.neighbours.extend(neighbours);
         }
         self

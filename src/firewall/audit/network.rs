@@ -1,5 +1,6 @@
 //! What besides rules decides a packet's way: interfaces, bridges and their ports, routes, neighbours, parameters.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
@@ -19,10 +20,21 @@ pub struct Network {
     pub neighbours: Vec<Neighbour>,
     /// Behind which port of a bridge a hardware address is.
     pub forwarding: Vec<ForwardingEntry>,
+    /// Queueing disciplines (tc(8)), whose filters may see packets before anything else.
+    pub queues: Vec<Queue>,
     /// Parameters of the namespace as a whole.
     pub sysctls: Sysctls,
     /// What is here and is not modelled: tables of the legacy iptables, XDP programs.
     pub unmodelled: Vec<String>,
+}
+
+/// A queueing discipline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Queue {
+    /// Whose.
+    pub interface: u32,
+    /// `noqueue`, `clsact`, `netem`, …
+    pub kind: String,
 }
 
 /// An interface.
@@ -50,6 +62,17 @@ pub struct Interface {
     pub port: Option<Port>,
     /// What it is as a bridge.
     pub bridge: Option<Bridge>,
+    /// Everything that it is told as a port or as a bridge, by the number of its attribute (linux/if_link.h,
+    /// `IFLA_BRPORT_…` or `IFLA_BR_…`), where that is a number of at most four bytes.
+    pub settings: BTreeMap<u16, u32>,
+    /// `IFF_NOARP`.
+    pub noarp: bool,
+    /// Bytes.
+    pub mtu: u32,
+    /// The index of the other end of a pair, which may be in another namespace.
+    pub peer: Option<u32>,
+    /// An XDP program sees packets before anything else does.
+    pub xdp: bool,
     /// Its addresses with their prefixes.
     pub addresses: Vec<IpNetwork>,
     /// Its parameters.
@@ -208,6 +231,8 @@ pub struct Neighbour {
     pub mac: Mac,
     /// On which link.
     pub interface: u32,
+    /// Somebody wrote it (`nud permanent`), and what is heard does not change it.
+    pub permanent: bool,
 }
 
 /// Behind which port a hardware address is.
@@ -219,6 +244,12 @@ pub struct ForwardingEntry {
     pub port: u32,
     /// It is the bridge's own (or a port's own): frames to it come up.
     pub local: bool,
+    /// Somebody wrote it (`static`): it does not age.
+    pub fixed: bool,
+    /// What is heard elsewhere does not move it.
+    pub sticky: bool,
+    /// It is of the port's own list of what it hears (`self`), and none of a bridge's.
+    pub own: bool,
 }
 
 impl Network {

@@ -155,6 +155,7 @@ const GET_ADDRESS: u16 = 22;
 const GET_ROUTE: u16 = 26;
 const GET_NEIGHBOUR: u16 = 30;
 const GET_RULES: u16 = 34;
+const GET_QUEUES: u16 = 38;
 /// Any family; of neighbours, addresses'.
 const ANY: [u8; 16] = [0; 16];
 const AF_BRIDGE: u8 = 7;
@@ -163,7 +164,7 @@ fn network(route: &mut Netlink) -> Result<Network, SnapshotError> {
     let mut network = Network { sysctls: sysctls(), unmodelled: legacy_iptables(), ..Network::default() };
     for message in route.dump(GET_LINK, &ANY).map_err(failed("interfaces"))? {
         let Some(mut interface) = links::interface(&message.body) else { continue };
-        if links::has_xdp(&message.body) {
+        if interface.xdp {
             network.unmodelled.push(format!("an XDP program at {}", interface.name));
         }
         interface.sysctls = interface_sysctls(&interface.name);
@@ -182,6 +183,10 @@ fn network(route: &mut Netlink) -> Result<Network, SnapshotError> {
     let rules = route.dump(GET_RULES, &ANY[..12]).map_err(failed("routing rules"))?;
     network.rules.extend(rules.iter().filter_map(|message| routes::rule(&message.body)));
     network.rules.sort_by_key(|rule| rule.priority);
+    // A kernel without tc has none.
+    for message in route.dump(GET_QUEUES, &ANY).unwrap_or_default() {
+        network.queues.extend(links::queue(&message.body));
+    }
     let of_bridges = [&[AF_BRIDGE][..], &ANY[..15]].concat();
     for request in [&ANY[..12], &of_bridges] {
         for message in route.dump(GET_NEIGHBOUR, request).map_err(failed("neighbours"))? {

@@ -46,6 +46,9 @@ pub struct Difference {
     pub by: Option<String>,
     /// It was put right: by the daemon at once, or by `--repair`.
     pub repaired: bool,
+    /// What to do about it where `--repair` does nothing: what is others' stays theirs. `None`: `--repair` puts it right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
 }
 
 /// What differs.
@@ -57,6 +60,10 @@ pub struct Drift {
     pub taken: String,
     /// What differs now.
     pub differences: Vec<Difference>,
+    /// What containers may have changed within themselves, as their capabilities let them (`NET_ADMIN`): worth knowing,
+    /// and no drift.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub own_doing: Vec<Difference>,
     /// What differed and was put right by the daemon since it started, newest first, at most some hundreds.
     pub repaired: Vec<Difference>,
     /// What was not looked at, and why.

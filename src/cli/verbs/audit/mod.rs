@@ -1,5 +1,6 @@
 //! `audit`: who can talk to whom, on which port, and why. A file a verb.
 
+mod drift;
 mod explain;
 
 use crate::cli::client::Client;
@@ -8,6 +9,8 @@ use crate::cli::error::Outcome;
 /// Exit codes of verbs that answer whether something may pass; 0 is yes.
 const DENIED: u8 = 1;
 const UNKNOWN: u8 = 2;
+/// What should be and what is are not the same.
+const DRIFT: u8 = 3;
 
 /// `audit`'s verbs.
 #[derive(Debug, clap::Subcommand)]
@@ -15,12 +18,16 @@ pub(in crate::cli) enum Audit {
     /// Show one packet's way through the rules that are in the kernel now; exit code 0 if it arrives, 1 if not, 2 if
     /// that cannot be said
     Explain(explain::Explain),
+    /// List what differs between what should be and what is, since when and by whom, and what was put right; exit code 0
+    /// if nothing differs, 3 if something does
+    Drift(drift::Drift),
 }
 
 impl Audit {
     pub(in crate::cli) async fn run(self, client: &Client) -> Outcome {
         match self {
             Self::Explain(verb) => verb.run(client).await,
+            Self::Drift(verb) => verb.run(client).await,
         }
     }
 }

@@ -1,0 +1,222 @@
+//! What differs between what should be and what is, and what was put right.
+//!
+//! Each file looks at one thing: a pure function of what the intent says and of what the kernel holds. What only passes by
+//! (a start or an end under way) is not told: a difference is one that two looks see, and containers that somebody changes
+//! at this moment are left out.
+//!
+//! | file | looks at |
+//! |---|---|
+//! | [`crate::firewall`] (`compare`) | the daemon's tables, rule by rule and element by element |
+//! | `wire` | the bridge, its ports, its forwarding table, who has which hardware address |
+//! | `parameters` | kernel parameters |
+//! | `difference` | how a difference is written down |
+//!
+//! Since when, and by whom: [`follow`] looks as soon as the guard hears that somebody changed something that it does not
+//! put right, and [`crate::containers::Ledger`] keeps what was seen first.
+
+mod difference;
+mod parameters;
+mod wire;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::containers::engine::Network;
+use crate::containers::{Beginning, Container, Engine};
+use crate::firewall::audit::network::Network as Links;
+use crate::firewall::audit::{Kernel, snapshot};
+use crate::model::Endpoint;
+use crate::model::audit::{Difference, Drift, Subject, VERSION};
+use wire::Wire;
+
+/// Between the two looks.
+const TWICE: Duration = Duration::from_millis(150);
+/// What is changed together is looked at once.
+const GATHER: Duration = Duration::from_millis(200);
+/// Between two looks because of what others change.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What went wrong while looking.
+#[derive(Debug, thiserror::Error)]
+pub enum DriftError {
+    /// The kernel's network or rules cannot be read.
+    #[error(transparent)]
+    Snapshot(#[from] snapshot::SnapshotError),
+    /// The daemon's tables cannot be compared, or written.
+    #[error(transparent)]
+    Firewall(#[from] crate::firewall::FirewallError),
+    /// The bridge cannot be put right.
+    #[error(transparent)]
+    Bridge(#[from] crate::bridge::BridgeError),
+    /// There is nothing to compare.
+    #[error("there is no default network: the daemon runs with --bridge=none")]
+    NoNetwork,
+    /// A thread of ours ended early.
+    #[error("the look at the network was interrupted: {0}")]
+    Interrupted(#[from] tokio::task::JoinError),
+}
+
+/// What was found by one look.
+#[derive(Debug, Default)]
+struct Found {
+    differences: Vec<Difference>,
+    own_doing: Vec<Difference>,
+    unchecked: Vec<String>,
+}
+
+/// How much is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Depth {
+    /// What the kernel tells of when it changes: rules, links, parameters.
+    Host,
+    /// All.
+    Whole,
+}
+
+impl Depth {
+    fn subjects(self) -> BTreeSet<Subject> {
+        use Subject::{Bridge, Element, Flow, Foreign, Forwarding, Inside, Namespace, Port, Rule, Sysctl};
+        let mut subjects: BTreeSet<_> = [Rule, Element, Bridge, Port, Forwarding, Sysctl, Foreign].into();
+        if self == Self::Whole {
+            subjects.extend([Namespace, Inside, Flow]);
+        }
+        subjects
+    }
+}
+
+/// What differs now.
+pub async fn drift(engine: &Engine) -> Result<Drift, DriftError> {
+    let taken = format!("{:.3}", jiff::Timestamp::now());
+    let found = look_twice(engine, Depth::Whole).await?;
+    let Found { differences, own_doing, unchecked } = found;
+    Ok(Drift { version: VERSION, taken, differences, own_doing, repaired: engine.ledger().repaired(), unchecked })
+}
+
+/// Puts right what is ours, and answers what differs then; what was put right is among the repaired.
+pub async fn repair(engine: &Engine) -> Result<Drift, DriftError> {
+    let network = engine.default_network().ok_or(DriftError::NoNetwork)?;
+    let before = look_twice(engine, Depth::Whole).await?;
+    cure(engine, network, &before.differences).await?;
+    let after = drift(engine).await?;
+    let key = |it: &Difference| (it.kind.clone(), it.what.clone());
+    let left: BTreeSet<_> = after.differences.iter().map(key).collect();
+    for difference in before.differences.into_iter().filter(|it| !left.contains(&key(it))) {
+        tracing::info!(what = %difference.what, "put right by order");
+        engine.ledger().put_right(difference);
+    }
+    Ok(Drift { repaired: engine.ledger().repaired(), ..after })
+}
+
+async fn cure(engine: &Engine, network: &Network, differences: &[Difference]) -> Result<(), DriftError> {
+    let any = |subjects: &[Subject]| differences.iter().any(|it| it.remedy.is_none() && subjects.contains(&it.subject));
+    if any(&[Subject::Rule, Subject::Element]) {
+        network.firewall.restore(&network.options).await?;
+    }
+    if any(&[Subject::Sysctl]) {
+        for (name, value) in parameters::cure(&network.options, &engine.ledger().beginning().parameters) {
+            // What cannot be written is told by the look that follows.
+            let _ = std::fs::write(format!("/proc/sys/{name}"), value);
+        }
+    }
+    if any(&[Subject::Bridge, Subject::Port, Subject::Forwarding, Subject::Sysctl]) {
+        network.bridge.restore().await?;
+    }
+    Ok(())
+}
+
+/// Writes down how things are when the daemon begins to watch.
+pub async fn begin(engine: &Engine) {
+    let Some(network) = engine.default_network() else { return };
+    let kernel = tokio::task::spawn_blocking(snapshot::read).await;
+    let Ok(Ok(kernel)) = kernel else {
+        tracing::warn!("cannot read the network as it is at the beginning: changes to it are not found");
+        return;
+    };
+    let links = kernel.network();
+    engine.ledger().begin(Beginning {
+        parameters: parameters::read(&network.options, &elsewhere(links, &network.options.bridge)),
+        bridge_mac: links.named(&network.options.bridge).and_then(|bridge| bridge.mac),
+        unmodelled: links.unmodelled.clone(),
+    });
+}
+
+/// Interfaces that lead elsewhere: with addresses, and none of ours.
+fn elsewhere(links: &Links, bridge: &str) -> Vec<String> {
+    let leads = |it: &&crate::firewall::audit::network::Interface| !it.loopback && it.name != bridge;
+    let with_address = links.interfaces.iter().filter(leads).filter(|it| it.addresses.iter().any(|a| a.is_ipv4()));
+    with_address.map(|it| it.name.clone()).collect()
+}
+
+/// Looks whenever somebody changed something that is not put right by itself, so that it is known since when it is so and
+/// by whom; and says it, once each.
+pub async fn follow(engine: Engine) {
+    let mut told: BTreeSet<String> = BTreeSet::new();
+    loop {
+        engine.ledger().news().await;
+        tokio::time::sleep(GATHER).await;
+        match look_twice(&engine, Depth::Host).await {
+            Ok(found) => {
+                let now: BTreeSet<String> = found.differences.iter().map(|it| it.what.clone()).collect();
+                for difference in found.differences.iter().filter(|it| !told.contains(&it.what)) {
+                    let by = difference.by.as_deref().unwrap_or("somebody");
+                    tracing::warn!(%by, "the network is not as it should be: {}", difference.what);
+                }
+                told = now;
+            }
+            Err(error) => tracing::warn!(%error, "cannot compare the network with what it should be"),
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// What two looks see, stamped with since when and by whom.
+async fn look_twice(engine: &Engine, depth: Depth) -> Result<Found, DriftError> {
+    let mut found = look(engine, depth).await?;
+    if !found.differences.is_empty() || !found.own_doing.is_empty() {
+        tokio::time::sleep(TWICE).await;
+        let again = look(engine, depth).await?;
+        let both = |before: Vec<Difference>, after: &[Difference]| {
+            let key = |it: &Difference| (it.kind.clone(), it.what.clone());
+            let still: BTreeSet<_> = after.iter().map(key).collect();
+            before.into_iter().filter(|it| still.contains(&key(it))).collect()
+        };
+        found.differences = both(found.differences, &again.differences);
+        found.own_doing = both(found.own_doing, &again.own_doing);
+    }
+    engine.ledger().stamp(&mut found.differences, &depth.subjects());
+    Ok(found)
+}
+
+async fn look(engine: &Engine, depth: Depth) -> Result<Found, DriftError> {
+    let _ = depth;
+    let network = engine.default_network().ok_or(DriftError::NoNetwork)?;
+    // The order matters: who has settled by now has its place in the kernel for longer.
+    let (containers, in_flux) = engine.settled();
+    let open = network.bridge.open_ports().await;
+    let running: Vec<&Arc<Container>> = containers.iter().filter(|it| it.state.status.is_running()).collect();
+    let endpoints: Vec<(&Endpoint, Option<u32>)> =
+        running.iter().filter_map(|it| it.attached.as_ref()).map(|it| (it, index(&open, &it.port))).collect();
+    let kernel: Kernel = tokio::task::spawn_blocking(snapshot::read).await??;
+    let mut found = Found::default();
+
+    let wire = Wire {
+        options: &network.options,
+        own: network.bridge.is_own(),
+        mac: engine.ledger().beginning().bridge_mac,
+        flags: network.bridge.port_flags(),
+        endpoints,
+        in_flux: in_flux.iter().map(crate::bridge::port_prefix).collect(),
+    };
+    found.differences.extend(wire.differences(kernel.network()));
+    found.differences.extend(wire::programs(&network.options, kernel.network()));
+    let began = &engine.ledger().beginning().parameters;
+    let kept = network.bridge.parameters();
+    found.differences.extend(parameters::differences(&network.options, &kept, began, parameters::now));
+    found.differences.extend(network.firewall.differences().await?);
+    Ok(found)
+}
+
+fn index(open: &BTreeMap<String, u32>, port: &str) -> Option<u32> {
+    open.get(port).copied().filter(|index| *index != 0)
+}
