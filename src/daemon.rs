@@ -21,12 +21,13 @@ use crate::bridge::{self, Bridge, ipam};
 use crate::config::{BridgeChoice, Config, LogLevel};
 use crate::containers::Engine;
 use crate::containers::engine::{Network, Parts, now};
+use crate::containers::history::{self, History};
 use crate::containers::sandbox::PINS;
 use crate::containers::{restore, runtimes};
 use crate::dns::{NameServer, Sockets};
 use crate::firewall::Firewall;
 use crate::images::Images;
-use crate::model::NetworkOptions;
+use crate::model::{Intent, NetworkOptions};
 use crate::runner::Runner;
 use crate::store::{LAST_LEASE, Store};
 
@@ -99,13 +100,15 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let database = config.data_root.join("pontoon.db");
     let store = Arc::new(Store::open(&database)?);
     let images = open_images(&config, store.clone()).await?;
-    let (network, watches) = match network_options {
+    let (network, watches, intent) = match network_options {
         Some(options) => {
-            let (network, watches) = bring_up_network(&config, options, &store).await?;
-            (Some(network), Some(watches))
+            let (network, watches, intent) = bring_up_network(&config, options, &store).await?;
+            (Some(network), Some(watches), Some(intent))
         }
-        None => (None, None),
+        None => (None, None, None),
     };
+    let history = History::open(store.clone(), intent.as_ref(), history::KEPT)?;
+    tell_head(&history, "the history begins here");
     let warnings = config.warnings.clone();
     for warning in &warnings {
         tracing::warn!("{warning}");
@@ -119,6 +122,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         store,
         images,
         network,
+        history: history.clone(),
         warnings,
     });
     engine.restore().await.context("cannot take over what the last daemon left")?;
@@ -141,6 +145,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     if drained.is_err() {
         tracing::warn!("requests under way were cut off after {} s", DRAIN.as_secs());
     }
+    history.flush().await;
+    tell_head(&history, "the history ends here");
     checkpoints.abort();
     if let Err(error) = Store::checkpoint(&database) {
         tracing::warn!(%error, "the last checkpoint failed; the next daemon makes it");
@@ -204,7 +210,7 @@ async fn bring_up_network(
     config: &Config,
     mut options: NetworkOptions,
     store: &Store,
-) -> anyhow::Result<(Network, Watches)> {
+) -> anyhow::Result<(Network, Watches, Intent)> {
     let sockets = listen_for_names(&options, store)?;
     options.dns_port = Some(sockets.port());
     let intent = restore::stored_intent(store, &options)?;
@@ -220,7 +226,15 @@ async fn bring_up_network(
     let mut pool = ipam::Pool::new(options.bip, options.fixed_cidr);
     pool.resume(store.meta(LAST_LEASE)?.and_then(|address| address.parse().ok()));
     let watches = (firewall_watch, bridge.watch(config.repair)?);
-    Ok((Network { firewall, names, bridge, options, pool: std::sync::Mutex::new(pool) }, watches))
+    Ok((Network { firewall, names, bridge, options, pool: std::sync::Mutex::new(pool) }, watches, intent))
+}
+
+/// A head of the history in the log: who keeps the log elsewhere can tell later whether the history still holds it
+/// (`pontoon audit history --verify HASH`).
+fn tell_head(history: &History, where_it_is: &'static str) {
+    if let Some(head) = history.head() {
+        tracing::info!(entry = head.entry, hash = %head.hash, "{where_it_is}");
+    }
 }
 
 /// The port of the last daemon, if it can be had: rules in force lead there.

@@ -22,6 +22,7 @@ use super::peer::hung_up;
 use super::router::Version;
 use super::stream::frame;
 use crate::containers::Attachment;
+use crate::containers::origin::inherit;
 
 /// From here on, clients can tell framed from raw streams by the content type.
 const MULTIPLEXED_SINCE: Version = Version(1, 42);
@@ -209,7 +210,10 @@ pub(super) async fn to_the_end<T: Send + 'static>(
     api: &Api,
     work: impl Future<Output = T> + Send + 'static,
 ) -> Result<T, ApiError> {
-    api.tasks.spawn(work).await.map_err(|_| ApiError::internal("the request failed unexpectedly: see the daemon's log"))
+    api.tasks
+        .spawn(inherit(work))
+        .await
+        .map_err(|_| ApiError::internal("the request failed unexpectedly: see the daemon's log"))
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ mod system;
 use std::convert::Infallible;
 use std::os::fd::AsFd;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::{FutureExt, Stream, StreamExt};
@@ -38,6 +39,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::containers::Engine;
+use crate::containers::origin::on_behalf_of;
 use body::Response;
 use error::ApiError;
 use query::Query;
@@ -96,10 +98,20 @@ async fn connection(api: Api, stream: UnixStream) {
             return;
         }
     };
+    let peer = match peer::identity(&stream) {
+        Ok(peer) => Arc::new(peer),
+        Err(error) => {
+            tracing::warn!(%error, "cannot tell who connects: not served");
+            return;
+        }
+    };
     let shutdown = api.shutdown.clone();
     let service = service_fn(move |request| {
-        let api = api.clone();
-        async move { Ok::<_, Infallible>(api.answer(request).await) }
+        let (api, peer) = (api.clone(), peer.clone());
+        async move {
+            let origin = peer::origin(&peer, &request);
+            Ok::<_, Infallible>(on_behalf_of(origin, api.answer(request)).await)
+        }
     });
     let connection = http1::Builder::new().half_close(true).serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection.with_upgrades());
@@ -199,6 +211,7 @@ impl Api {
             Route::NetworkList => networks::list(self, query),
             Route::AuditDrift => audit::drift::drift(self).await,
             Route::AuditDriftRepair => audit::drift::repair(self).await,
+            Route::AuditHistory => audit::history::history(self, query).await,
             Route::AuditExplain => audit::explain::explain(self, query).await,
             Route::NetworkInspect(name) => networks::inspect(self, &name),
         }

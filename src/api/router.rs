@@ -62,6 +62,7 @@ pub(super) enum Route {
     AuditDrift,
     AuditDriftRepair,
     AuditExplain,
+    AuditHistory,
 }
 
 /// Reads a method and a path: which version of the API is spoken, and what is asked for.
@@ -119,6 +120,7 @@ fn pontoon(method: &Method, segments: &[&str]) -> Option<Route> {
         (&Method::GET, ["v1", "audit", "drift"]) => Some(Route::AuditDrift),
         (&Method::POST, ["v1", "audit", "drift", "repair"]) => Some(Route::AuditDriftRepair),
         (&Method::GET, ["v1", "audit", "explain"]) => Some(Route::AuditExplain),
+        (&Method::GET, ["v1", "audit", "history"]) => Some(Route::AuditHistory),
         _ => None,
     }
 }

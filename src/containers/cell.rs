@@ -9,6 +9,7 @@ use super::error::EngineError;
 use super::ports::Reservation;
 use super::record::Container;
 use crate::model::ContainerId;
+use crate::model::audit::Origin;
 use crate::netns::NetNs;
 use crate::runner::Shim;
 
@@ -59,6 +60,8 @@ pub(super) struct Pending {
     pub(super) quick_restarts: u32,
     /// A user restarts it: its end is not the end that `--rm` waits for.
     pub(super) comes_back: bool,
+    /// Who asked for the end of its process.
+    pub(super) ended_by: Option<Origin>,
 }
 
 /// A container in memory.

@@ -8,7 +8,7 @@ use super::cell::Cell;
 use super::engine::{Engine, blocking, now};
 use super::error::EngineError;
 use super::record::{Container, HealthlessState, NEVER, Status};
-use super::{CreateRequest, Created, SpecRequest, names, runtimes, signal, volumes};
+use super::{CreateRequest, Created, SpecRequest, names, origin, runtimes, signal, volumes};
 
 impl Engine {
     /// `docker create`.
@@ -33,6 +33,7 @@ impl Engine {
             id: id.clone(),
             name: name.clone(),
             created: now(),
+            created_by: Some(origin::current()),
             image: image.id.clone(),
             image_name: request.image,
             spec,

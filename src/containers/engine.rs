@@ -10,11 +10,12 @@ use super::cell::Cell;
 use super::error::EngineError;
 use super::event::{Event, EventFilter};
 use super::exec::Sessions;
+use super::history::History;
 use super::ledger::Ledger;
 use super::ports::PortTable;
 use super::record::{Container, Status};
 use super::registry::Registry;
-use super::{ContainerFiles, Info};
+use super::{ContainerFiles, Info, origin};
 use crate::bridge::Bridge;
 use crate::bridge::ipam::Pool;
 use crate::config::Config;
@@ -44,7 +45,7 @@ pub struct Network {
 
 impl Network {
     /// Brings a change of the intent into force: names first, for they cost nothing, then the firewall.
-    pub(super) async fn apply(&self, change: Change) -> Result<(), FirewallError> {
+    async fn apply(&self, change: Change) -> Result<(), FirewallError> {
         self.names.apply(&change);
         self.firewall.apply(change).await
     }
@@ -62,6 +63,8 @@ pub struct Parts {
     pub runner: Runner,
     /// The default network.
     pub network: Option<Network>,
+    /// What its changes were.
+    pub history: History,
     /// Worth showing in `info`.
     pub warnings: Vec<String>,
     /// A stable id of this data root.
@@ -144,6 +147,25 @@ impl Engine {
             }
         }
         (settled, in_flux)
+    }
+
+    /// Each change of who can talk to whom.
+    pub fn history(&self) -> &History {
+        &self.inner.parts.history
+    }
+
+    /// Brings a change of the intent into force, and enters it in the history.
+    pub(super) async fn enforce(&self, network: &Network, change: Change) -> Result<(), FirewallError> {
+        let enforced = network.apply(change.clone()).await;
+        let id = match &change {
+            Change::Admit(id, _) if enforced.is_ok() => id,
+            Change::Admit(..) => return enforced,
+            // Its container has ended, whatever the firewall says of it.
+            Change::Dismiss(id) => id,
+        };
+        let container = self.registry().by_id(id).map(|cell| cell.snapshot());
+        self.history().changed(change, origin::current(), container.as_deref());
+        enforced
     }
 
     /// Where a container's files live, under the data root.

@@ -13,8 +13,10 @@ use super::cell::Cell;
 use super::engine::{Engine, blocking};
 use super::error::EngineError;
 use super::journal::{Timeline, log_error};
+use super::origin::on_behalf_of;
 use super::ports::Reservation;
 use super::record::{Container, Status};
+use crate::model::audit::Origin;
 use crate::model::{ContainerId, RestartPolicy};
 use crate::runner::{Exit, Shim};
 
@@ -37,7 +39,8 @@ impl Engine {
                 }
             };
             let _operation = cell.operation.lock().await;
-            let ending = AssertUnwindSafe(engine.ended(&cell, exit)).catch_unwind();
+            let origin = cell.pending().ended_by.take().unwrap_or(Origin::Ended);
+            let ending = AssertUnwindSafe(on_behalf_of(origin, engine.ended(&cell, exit))).catch_unwind();
             if ending.await.is_err() {
                 tracing::error!(container = %cell.id.short(), "the end of a container panicked: this is a bug in pontoon");
             }
@@ -145,7 +148,7 @@ impl Engine {
             let mut again = (*cell.snapshot()).clone();
             again.state.restart_count += 1;
             cell.publish(again);
-            if let Err(error) = engine.start_locked(&cell).await {
+            if let Err(error) = on_behalf_of(Origin::Policy, engine.start_locked(&cell)).await {
                 tracing::warn!(container = %cell.id.short(), %error, "restart by policy failed");
             }
         });

@@ -22,6 +22,7 @@ impl Engine {
             if tampering.what.is_empty() {
                 continue;
             }
+            self.history().tampered(&tampering);
             let what = tampering.what.join("; ");
             let by = tampering.process.as_ref().map_or_else(|| "somebody".to_owned(), ToString::to_string);
             if !tampering.repaired {

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Changed;
 use super::cell::Cell;
 use super::engine::Engine;
 use super::error::EngineError;
 use super::exit::not_running;
 use super::journal::log_error;
 use super::record::{Container, Status};
+use super::{Changed, origin};
 use crate::model::ContainerName;
 
 const SIGKILL: i32 = 9;
@@ -114,6 +114,9 @@ impl Engine {
         // A full disk must not keep the container that fills it from being stopped.
         log_error("note that a container is to rest", self.keep(&resting));
         cell.publish(resting);
+        if status.is_running() {
+            cell.pending().ended_by = Some(origin::current());
+        }
         Ok(status.is_running())
     }
 

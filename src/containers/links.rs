@@ -23,6 +23,7 @@ use super::cell::Cell;
 use super::engine::Engine;
 use super::error::EngineError;
 use super::journal::log_error;
+use super::origin::inherit;
 use super::record::{Container, Status};
 use super::{ErrorKind, files};
 use crate::dns;
@@ -229,7 +230,7 @@ impl Engine {
             let _operation = cell.operation.lock().await;
             if cell.is_removed() { Err(missing) } else { engine.unlink_locked(&cell, &alias, missing).await }
         };
-        tokio::spawn(removal).await.map_err(EngineError::internal)?
+        tokio::spawn(inherit(removal)).await.map_err(EngineError::internal)?
     }
 
     async fn unlink_locked(&self, cell: &Cell, alias: &str, missing: EngineError) -> Result<(), EngineError> {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::audit::Origin;
 use crate::model::{ContainerId, ContainerName, ContainerSpec, Endpoint, ExecId, ImageId};
 
 /// What docker writes for a time that never was.
@@ -79,6 +80,9 @@ pub struct Container {
     pub name: ContainerName,
     /// RFC 3339 with nanoseconds.
     pub created: String,
+    /// Who asked for it, with its links and published ports. `None`: a version that did not note it made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_by: Option<Origin>,
     /// The image.
     pub image: ImageId,
     /// The image as the user named it.

@@ -7,6 +7,7 @@ use super::cell::Cell;
 use super::engine::{Engine, blocking};
 use super::error::EngineError;
 use super::journal::log_error;
+use super::origin::inherit;
 use super::record::{Container, Status};
 
 impl Engine {
@@ -27,7 +28,7 @@ impl Engine {
             engine.check_removable(&cell)?;
             engine.remove_locked(&cell, options).await
         };
-        tokio::spawn(removal).await.map_err(EngineError::internal)?
+        tokio::spawn(inherit(removal)).await.map_err(EngineError::internal)?
     }
 
     fn check_removable(&self, cell: &Cell) -> Result<(), EngineError> {

@@ -12,7 +12,9 @@ use super::engine::{Engine, now};
 use super::error::EngineError;
 use super::exit::pidfd;
 use super::journal::log_error;
+use super::origin::on_behalf_of;
 use super::record::{Container, Status};
+use crate::model::audit::Origin;
 use crate::model::{ContainerId, Intent, NetworkMode, NetworkOptions, RestartPolicy};
 use crate::netns::NetNs;
 use crate::runner::{Exit, Found, Shim};
@@ -65,7 +67,7 @@ impl Engine {
         for (cell, exit) in ended {
             let _operation = cell.operation.lock().await;
             self.remember_sandbox(&cell);
-            self.ended(&cell, exit).await;
+            on_behalf_of(Origin::Ended, self.ended(&cell, exit)).await;
         }
         self.finish_what_was_begun().await;
         // The last daemon may have died between a change and the hosts files that follow it.
@@ -215,7 +217,7 @@ impl Engine {
         let engine = self.clone();
         tokio::spawn(async move {
             for (_depth, cells) in wanted {
-                let starts = cells.iter().map(|cell| engine.start(cell.id.as_str()));
+                let starts = cells.iter().map(|cell| on_behalf_of(Origin::Policy, engine.start(cell.id.as_str())));
                 for started in futures_util::future::join_all(starts).await {
                     log_error("start by policy", started);
                 }

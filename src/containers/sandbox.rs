@@ -178,7 +178,7 @@ impl Engine {
         undo.endpoint = Some(endpoint.clone());
         let (attached, admitted) = tokio::join!(
             network.bridge.attach(endpoint, netns),
-            network.apply(Change::Admit(id.clone(), Box::new(endpoint.clone())))
+            self.enforce(network, Change::Admit(id.clone(), Box::new(endpoint.clone())))
         );
         attached?;
         admitted?;
@@ -188,7 +188,7 @@ impl Engine {
     /// What is known of a container in the network has changed while it is there.
     pub(super) async fn readmit(&self, container: &Container) -> Result<(), EngineError> {
         let (Some(endpoint), Some(network)) = (&container.attached, self.default_network()) else { return Ok(()) };
-        Ok(network.apply(Change::Admit(container.id.clone(), Box::new(endpoint.clone()))).await?)
+        Ok(self.enforce(network, Change::Admit(container.id.clone(), Box::new(endpoint.clone()))).await?)
     }
 
     /// Reachability ends: first the bridge is deaf and dumb to the port, whose frames nobody judges any more once the
@@ -198,7 +198,7 @@ impl Engine {
             return unpin(netns).await;
         };
         log_error("close the port", network.bridge.close_port(&endpoint.port).await);
-        let dismiss = network.apply(Change::Dismiss(id.clone()));
+        let dismiss = self.enforce(network, Change::Dismiss(id.clone()));
         let ((), dismissed) = tokio::join!(unpin(netns), dismiss);
         log_error("dismiss the endpoint", dismissed);
     }

@@ -18,6 +18,7 @@ use super::engine::{Engine, now};
 use super::error::EngineError;
 use super::journal::{Timeline, log_error};
 use super::links::{self, Linked};
+use super::origin::inherit;
 use super::ports::Reservation;
 use super::record::{Container, Status};
 use super::rootfs::read_in;
@@ -54,7 +55,7 @@ impl Engine {
             engine.count_restarts_anew(&cell);
             engine.start_locked(&cell).await
         };
-        tokio::spawn(start).await.map_err(EngineError::internal)?
+        tokio::spawn(inherit(start)).await.map_err(EngineError::internal)?
     }
 
     /// A start that was asked for is no restart by policy: `on-failure:3` has all three again.
@@ -166,6 +167,8 @@ impl Engine {
             live.ports = undo.ports.take();
             live.since = Some(std::time::Instant::now());
         }
+        // Whoever asked for an end meant its last life's.
+        cell.pending().ended_by = None;
         let running = cell.publish(running);
         self.follow_links(&running);
         self.container_event(&running, "start", &[]);

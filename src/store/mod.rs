@@ -5,13 +5,17 @@
 //! the log without waiting for the disk; the log is folded into the database by [`Store::checkpoint`], off the way of any
 //! request.
 
+mod chain;
 mod containers;
+mod history;
 mod images;
 mod schema;
 
+pub use chain::{Checker, Line, Row};
 pub use containers::{ContainerRow, LAST_LEASE};
+pub use history::Written;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rusqlite::Connection;
@@ -44,6 +48,9 @@ pub enum StoreError {
         /// Known here.
         known: i64,
     },
+    /// No thread for what is written aside.
+    #[error("state database: cannot start a thread: {0}")]
+    Thread(#[source] std::io::Error),
     /// A unique name or address that is taken already.
     #[error("state database: {0} is taken already")]
     Taken(String),
@@ -63,6 +70,7 @@ impl<T> Step<T> for Result<T, rusqlite::Error> {
 /// The daemon's database.
 pub struct Store {
     db: Mutex<Connection>,
+    path: PathBuf,
 }
 
 impl Store {
@@ -77,7 +85,7 @@ impl Store {
         db.busy_timeout(std::time::Duration::from_secs(5)).step("configure")?;
         db.set_prepared_statement_cache_capacity(64);
         schema::migrate(&db)?;
-        Ok(Self { db: Mutex::new(db) })
+        Ok(Self { db: Mutex::new(db), path: path.to_owned() })
     }
 
     /// Folds the write-ahead log into the database; waits for the disk, so call it off any request's way.

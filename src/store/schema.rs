@@ -54,6 +54,24 @@ CREATE TABLE volumes(
 -- Host ports in force: `count` ports in a row from host_port lead to as many from container_port.
 ALTER TABLE ports ADD COLUMN count INTEGER NOT NULL DEFAULT 1;
 ",
+    "
+-- Each change of who can talk to whom, as a chain of hashes: docs/audit.md says how to check it by hand.
+CREATE TABLE history(
+    seq       INTEGER PRIMARY KEY,
+    time      INTEGER NOT NULL, -- nanoseconds since 1970 UTC
+    origin    TEXT NOT NULL,    -- JSON
+    change    TEXT NOT NULL,    -- JSON
+    delta     TEXT NOT NULL,    -- JSON
+    prev_hash TEXT NOT NULL,
+    hash      TEXT NOT NULL
+) STRICT;
+
+-- The endpoints as the last entry of the history left them: what differs from them at the daemon's start has no entry yet.
+CREATE TABLE history_endpoints(
+    container TEXT PRIMARY KEY,
+    endpoint  TEXT NOT NULL     -- JSON
+) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// Brings the schema up to date.

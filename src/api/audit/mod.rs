@@ -2,3 +2,4 @@
 
 pub(super) mod drift;
 pub(super) mod explain;
+pub(super) mod history;

@@ -45,6 +45,7 @@ mod tests {
             id: ContainerId::from_bytes([created; 32]),
             name: name.parse().expect("name"),
             created: format!("1970-01-01T00:00:{created:02}.000000000Z"),
+            created_by: None,
             image: Digest::from_sha256([9; 32]),
             image_name: "busybox".into(),
             spec,

@@ -1,5 +1,7 @@
 //! Each change of who can talk to whom: when, by whom, what it opened and closed.
 
+use std::borrow::Borrow;
+
 use serde::{Deserialize, Serialize};
 
 use super::edge::{By, Delta, Edge, End};
@@ -35,7 +37,8 @@ pub enum Happening {
     },
     /// The state was another than the last entry left: nothing told of the change, which is entered here as a whole.
     Found,
-    /// Somebody else changed what the daemon keeps in the kernel, and it was put right.
+    /// Somebody else changed what the daemon keeps in the kernel, and it was put right unless the daemon was told to leave
+    /// it.
     Repair {
         /// In words, one change each, at most twenty.
         what: Vec<String>,
@@ -45,6 +48,9 @@ pub enum Happening {
         /// Who did it, where the kernel tells.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         by: Option<Process>,
+        /// It was left as it is (`--repair=false`).
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        left: bool,
     },
     /// The oldest entries were taken out.
     Prune {
@@ -180,7 +186,7 @@ impl Entry {
 ///
 /// An edge between containers is open from when both are there: whichever of its ends came last opened it. One from
 /// or to every container is asked about by naming a container.
-pub fn opening<'a>(entries: impl IntoIterator<Item = &'a Entry>, edge: &Edge) -> Option<Opening> {
+pub fn opening(entries: impl IntoIterator<Item = impl Borrow<Entry>>, edge: &Edge) -> Option<Opening> {
     let holder = match &edge.by {
         By::Link { .. } => Some(&edge.from),
         By::Publish { .. } => Some(&edge.to),
@@ -189,6 +195,7 @@ pub fn opening<'a>(entries: impl IntoIterator<Item = &'a Entry>, edge: &Edge) ->
     let holder = holder.and_then(|end| if let End::Container(id) = end { Some(id) } else { None });
     let mut opened = None;
     for entry in entries {
+        let entry = entry.borrow();
         if opened.is_none() {
             let delta = &entry.delta;
             let came = delta.joined.iter().any(|member| edge.concerns(&member.id));
@@ -277,6 +284,6 @@ mod tests {
 
         let to_web = Edge { from: End::Host, to: End::Container(id(3)), service: None, by: By::Bridge };
         assert_eq!((entry(ask(5, &to_web)), entry(ask(1, &to_web))), (Some(3), Some(1)));
-        assert_eq!(opening([], &link), None);
+        assert_eq!(opening(Vec::<Entry>::new(), &link), None);
     }
 }

@@ -23,10 +23,11 @@ pub fn delta(before: &Intent, after: &Intent) -> Delta {
     Reach::of(before).become_as(&Reach::of(after))
 }
 
-/// An intent, as far as it decides who can talk to whom, with what makes a change cost what it touches.
-#[derive(Clone, Debug, PartialEq)]
+/// An intent, as far as it decides who can talk to whom, with what makes a change cost what it touches. By default there is
+/// no network at all.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Reach {
-    options: NetworkOptions,
+    options: Option<NetworkOptions>,
     endpoints: BTreeMap<ContainerId, Endpoint>,
     /// The endpoints that have links to a container, whether that has an endpoint or not.
     sources: BTreeMap<ContainerId, BTreeSet<ContainerId>>,
@@ -35,7 +36,8 @@ pub struct Reach {
 impl Reach {
     /// That of an intent.
     pub fn of(intent: &Intent) -> Self {
-        let mut reach = Self { options: intent.options.clone(), endpoints: BTreeMap::new(), sources: BTreeMap::new() };
+        let mut reach =
+            Self { options: Some(intent.options.clone()), endpoints: BTreeMap::new(), sources: BTreeMap::new() };
         for (id, endpoint) in &intent.endpoints {
             reach.insert(id, endpoint.clone());
         }
@@ -62,7 +64,7 @@ impl Reach {
     }
 
     /// What differs there.
-    fn become_as(&self, after: &Self) -> Delta {
+    pub fn become_as(&self, after: &Self) -> Delta {
         let mut delta = Delta::default();
         let ids: BTreeSet<&ContainerId> = self.endpoints.keys().chain(after.endpoints.keys()).collect();
         for id in ids {
@@ -79,12 +81,17 @@ impl Reach {
             .endpoints
             .iter()
             .flat_map(|(id, endpoint)| published(id, endpoint).into_iter().chain(self.links_from(id, endpoint)));
-        standing(&self.options).into_iter().chain(own).collect()
+        self.options.iter().flat_map(standing).chain(own).collect()
     }
 
     /// Who is on the bridge.
     pub fn members(&self) -> BTreeSet<Member> {
         self.endpoints.iter().map(|(id, endpoint)| member(id, endpoint)).collect()
+    }
+
+    /// The endpoint of a container.
+    pub fn endpoint(&self, id: &ContainerId) -> Option<&Endpoint> {
+        self.endpoints.get(id)
     }
 
     fn insert(&mut self, id: &ContainerId, endpoint: Endpoint) {
@@ -124,7 +131,7 @@ impl Reach {
 
     /// All that links of one container to another open.
     fn link(&self, source: &ContainerId, from: &Endpoint, target: &ContainerId, to: &Endpoint) -> Vec<Edge> {
-        if self.options.icc || source == target {
+        if source == target || self.options.as_ref().is_none_or(|options| options.icc) {
             return Vec::new();
         }
         let links = from.links.iter().filter(|link| link.target == *target);

@@ -2,6 +2,7 @@
 
 mod drift;
 mod explain;
+mod history;
 
 use crate::cli::client::Client;
 use crate::cli::error::Outcome;
@@ -21,6 +22,9 @@ pub(in crate::cli) enum Audit {
     /// List what differs between what should be and what is, since when and by whom, and what was put right; exit code 0
     /// if nothing differs, 3 if something does
     Drift(drift::Drift),
+    /// Show each change of who can talk to whom: when, by whom, what it opened and closed; exit code 0 if the chain of
+    /// entries is whole, 3 if not
+    History(history::History),
 }
 
 impl Audit {
@@ -28,6 +32,7 @@ impl Audit {
         match self {
             Self::Explain(verb) => verb.run(client).await,
             Self::Drift(verb) => verb.run(client).await,
+            Self::History(verb) => verb.run(client).await,
         }
     }
 }
