@@ -61,12 +61,12 @@ pub struct Checker {
     first: Option<(u64, String)>,
     /// The newest entry that was taken out, by the newest entry that tells of it.
     pruned: Option<(u64, String)>,
-    /// What the daemon knows to have written last.
+    /// What the daemon knew to have written last before it was looked.
     written: Option<Head>,
 }
 
 impl Checker {
-    /// `written` is what the daemon knows to have written last, and `verify` a hash that an operator kept.
+    /// `written` is what the daemon knows to have written last before the entries are read, and `verify` a hash that an operator kept.
     pub fn new(written: Option<Head>, verify: Option<String>) -> Self {
         let verified = verify.map(|hash| Verified { hash, entry: None });
         Self { chain: Chain { verified, ..Chain::default() }, written, ..Self::default() }
@@ -84,7 +84,7 @@ impl Checker {
             Err(error) => self.broken(row.seq, format!("entry {} cannot be read: {error}", row.seq)),
         }
         if self.written.as_ref().is_some_and(|written| written.entry == row.seq && written.hash != row.hash) {
-            self.broken(row.seq, format!("entry {} is not the one that this daemon has written", row.seq));
+            self.broken(row.seq, format!("entry {} is not the one that the daemon has written", row.seq));
         }
         self.chain.entries += 1;
         self.first.get_or_insert_with(|| (row.seq, row.previous.clone()));
@@ -107,12 +107,19 @@ impl Checker {
         }
     }
 
-    /// What has come of it.
-    pub fn end(mut self) -> Chain {
+    /// What has come of it. `written` is what the daemon knows to have written last by now.
+    pub fn end(mut self, written: Option<Head>) -> Chain {
+        let ours = written.map_or(0, |head| head.entry);
+        if let Some(head) = self.chain.head.as_ref().filter(|head| head.entry > ours) {
+            let (other, last) = (ours + 1, head.entry);
+            let what =
+                format!("entry {other} is not the daemon's: it has written {ours} entries, and there are {last}");
+            self.broken(other, what);
+        }
         let last = self.chain.head.as_ref().map_or(0, |head| head.entry);
         if let Some(written) = self.written.take().filter(|written| written.entry > last) {
             let missing = last + 1;
-            let what = format!("entry {missing} is missing: this daemon has written {} entries", written.entry);
+            let what = format!("entry {missing} is missing: the daemon has written {} entries", written.entry);
             self.broken(missing, what);
         }
         if let Some((first, stands_on)) = self.first.take() {
@@ -163,10 +170,10 @@ mod tests {
     }
 
     fn check(rows: &[Row], written: Option<&Row>, verify: Option<&str>) -> Chain {
-        let written = written.map(|row| Head { entry: row.seq, hash: row.hash.clone() });
-        let mut checker = Checker::new(written, verify.map(str::to_owned));
+        let head = |row: &Row| Head { entry: row.seq, hash: row.hash.clone() };
+        let mut checker = Checker::new(written.map(head), verify.map(str::to_owned));
         rows.iter().for_each(|row| checker.row(row));
-        checker.end()
+        checker.end(written.or(rows.last()).map(head))
     }
 
     fn broken(rows: &[Row]) -> (u64, String) {
@@ -233,6 +240,8 @@ mod tests {
         assert_eq!(check(&rows[..7], rows.last(), None).broken.map(|broken| broken.entry), Some(8));
         assert!(!check(&rows[..7], None, Some(&rows[8].hash)).is_whole());
         assert!(!check(&[], rows.last(), None).is_whole());
+        // What somebody has added is known to the daemon, too.
+        assert_eq!(check(&rows, Some(&rows[6]), None).broken.map(|broken| broken.entry), Some(8));
         // So is a chain that was written anew.
         let anew = chained((2..=10).map(line));
         assert!(check(&anew, None, None).is_whole() && !check(&anew, None, Some(&rows[8].hash)).is_whole());

@@ -10,6 +10,9 @@ use crate::model::audit::Head;
 
 /// The key in `meta` of the network options as the last entry left them.
 const OPTIONS: &str = "history options";
+/// The key in `meta` of the newest entry, number and hash: the next one follows it even if it is there no more, so that
+/// who cuts off the end leaves a gap.
+const HEAD: &str = "history head";
 
 /// SQLite's integers have a sign, which no entry's number has that we wrote.
 fn number(row: &rusqlite::Row<'_>, column: usize) -> Result<u64, rusqlite::Error> {
@@ -36,16 +39,21 @@ impl Store {
         Ok(Written { options, endpoints: rows.collect::<Result<_, _>>().step("read the history's state")? })
     }
 
-    /// The numbers of the oldest and the newest entry, and the newest one's hash.
-    pub fn history_bounds(&self) -> Result<Option<(u64, Head)>, StoreError> {
-        let sql = "SELECT (SELECT min(seq) FROM history), seq, hash FROM history ORDER BY seq DESC LIMIT 1";
+    /// The newest entry that was written, whether it is still there or not.
+    pub fn history_head(&self) -> Result<Option<Head>, StoreError> {
+        let head = self.meta(HEAD)?;
+        Ok(head
+            .as_deref()
+            .and_then(|head| head.split_once(' '))
+            .and_then(|(entry, hash)| Some(Head { entry: entry.parse().ok()?, hash: hash.to_owned() })))
+    }
+
+    /// The oldest entry that is there.
+    pub fn history_begins(&self) -> Result<Option<u64>, StoreError> {
         self.db()
-            .prepare_cached(sql)
-            .and_then(|mut s| {
-                s.query_row([], |row| Ok((number(row, 0)?, Head { entry: number(row, 1)?, hash: row.get(2)? })))
-                    .optional()
-            })
-            .step("read the history's head")
+            .prepare_cached("SELECT seq FROM history ORDER BY seq LIMIT 1")
+            .and_then(|mut s| s.query_row([], |row| number(row, 0)).optional())
+            .step("read the history's beginning")
     }
 
     /// The hash of an entry.
@@ -68,11 +76,13 @@ impl Store {
         let mut db = self.db();
         let transaction = db.transaction().step("write the history")?;
         let head = append(&transaction, head.cloned(), lines)?;
-        if let Some(options) = options {
+        let written = head.as_ref().map(|head| format!("{} {}", head.entry, head.hash));
+        for (key, value) in [(HEAD, written.as_deref()), (OPTIONS, options)] {
+            let Some(value) = value else { continue };
             let sql = "INSERT INTO meta(key, value) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = excluded.value";
             transaction
                 .prepare_cached(sql)
-                .and_then(|mut s| s.execute([OPTIONS, options]))
+                .and_then(|mut s| s.execute([key, value]))
                 .step("write the history's state")?;
         }
         for (container, endpoint) in endpoints {
@@ -157,7 +167,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("pontoon.db");
         let store = Store::open(&path).expect("a store");
-        assert_eq!((store.history_bounds().expect("none"), store.history_state().expect("none")), Default::default());
+        assert_eq!((store.history_head().expect("none"), store.history_state().expect("none")), Default::default());
         let web = |endpoint: Option<&str>| [("web".to_owned(), endpoint.map(str::to_owned))].into();
         let head = store.append_history(None, &[line(1), line(2)], Some("{}"), &web(Some("{}"))).expect("written");
         let head = store.append_history(head.as_ref(), &[line(3)], None, &web(None)).expect("written");
@@ -165,8 +175,8 @@ mod tests {
 
         let store = Store::open(&path).expect("a store");
         assert_eq!(
-            store.history_bounds().expect("read").map(|(first, head)| (first, Some(head))),
-            Some((1, head.clone()))
+            (store.history_begins().expect("read"), store.history_head().expect("read")),
+            (Some(1), head.clone())
         );
         let state = store.history_state().expect("read");
         assert_eq!((state.options.as_deref(), state.endpoints.len()), (Some("{}"), 0));
@@ -177,7 +187,7 @@ mod tests {
         let mut rows = read(false);
         let mut checker = Checker::new(head.clone(), None);
         rows.iter().for_each(|row| checker.row(row));
-        assert_eq!(checker.end().head, head);
+        assert_eq!(checker.end(head.clone()).head, head);
         rows.reverse();
         assert_eq!(read(true), rows);
 

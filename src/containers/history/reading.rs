@@ -30,7 +30,7 @@ impl History {
         self.flush().await;
         // Before the entries: what is written meanwhile is there, and may be.
         let (written, store) = (self.head(), self.store.clone());
-        blocking(move || {
+        let read = blocking(move || {
             store.read_history(false, |rows| {
                 let mut checker = Checker::new(written, question.verify.clone());
                 let mut answer = Answer::new(&question);
@@ -38,10 +38,12 @@ impl History {
                     checker.row(&row);
                     answer.row(&row);
                 }
-                audit::History { version: VERSION, chain: checker.end(), entries: answer.end() }
+                (checker, answer.end())
             })
-        })
-        .await
+        });
+        let (checker, entries) = read.await?;
+        self.flush().await;
+        Ok(audit::History { version: VERSION, chain: checker.end(self.head()), entries })
     }
 
     /// Since when an edge is open that is open now, and because of whom. `None`: what opened it was pruned.

@@ -158,8 +158,13 @@ async fn what_is_altered_or_cut_off_shows() {
     assert_eq!(broken(all(&history).await), None);
 
     edit("DELETE FROM history WHERE seq > 6");
-    assert_eq!(broken(all(&history).await), Some(7), "this daemon has written more");
+    assert_eq!(broken(all(&history).await), Some(7), "the daemon has written more");
     drop(history);
+    let history = machine.boot(&intent(&[(2, "c2")]));
+    assert_eq!(broken(all(&history).await), Some(7), "and the next one goes on behind that");
+    drop(history);
+    edit("DELETE FROM history WHERE seq > 6");
+    edit("UPDATE meta SET value = (SELECT seq || ' ' || hash FROM history WHERE seq = 6) WHERE key = 'history head'");
     let history = machine.boot(&intent(&[(2, "c2")]));
     assert_eq!(broken(all(&history).await), None, "nobody is there any more who could know");
     let verify = Question { verify: Some(head.hash), ..Question::default() };

@@ -79,9 +79,8 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn new(store: Arc<Store>, head: SharedHead, kept: u64) -> Result<Self, StoreError> {
-        let bounds = store.history_bounds()?;
-        let first = bounds.as_ref().map_or(1, |(first, _)| *first);
-        *head.get() = bounds.map(|(_, head)| head);
+        let first = store.history_begins()?.unwrap_or(1);
+        *head.get() = store.history_head()?;
         Ok(Self {
             store,
             head,
