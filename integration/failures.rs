@@ -39,37 +39,6 @@ fn ten_failed_starts_leave_no_trace() {
 }
 
 #[test]
-fn what_is_wrong_is_named_and_has_dockers_exit_code() {
-    let host = Host::new();
-    let web = host.run("busybox").name("web").cmd(&["sleep", "1000"]).start();
-    for cli in Cli::BOTH {
-        for (flags, command, words, code) in [
-            (&[][..], "", "exec: \"\": executable file not found in $PATH", 127),
-            (
-                &["--sysctl", "net.ipv4.nosuch=1"],
-                "true",
-                "open /proc/sys/net/ipv4/nosuch: no such file or directory",
-                127,
-            ),
-            (
-                &["--sysctl", "net.ipv4.ip_forward=1", "--sysctl", "net.ipv4.nosuch=1"],
-                "true",
-                "open /proc/sys/net/ipv4/nosuch: no such file or directory",
-                127,
-            ),
-            (&["--sysctl", "net.ipv4.ip_forward=x"], "true", "cannot set sysctl net.ipv4.ip_forward=x: Invalid", 125),
-        ] {
-            let refused = host.run("busybox").by(cli).flags(flags).cmd(&[command]).once();
-            refused.ends_with(code).complains(words);
-        }
-        let exec = |words: &[&str]| host.cli(cli, &[&["exec"], words].concat());
-        exec(&["web", ""]).ends_with(127).complains("exec: \"\": executable file not found in $PATH");
-        exec(&["--user", "nosuch", "web", "true"]).ends_with(126).complains("unable to find user nosuch");
-    }
-    drop(web);
-}
-
-#[test]
 fn an_exhausted_subnet_fails_cleanly_again_and_again() {
     let host = Host::with(&["--bip", "10.9.0.1/30"]);
     let _only = host.run("busybox").cmd(&["sleep", "1000"]).start();

@@ -148,14 +148,18 @@ fn what_is_dropped_is_logged_to_the_daemons_group() {
     let spoof = ethernet(station.mac, BROADCAST, IPV4, &Ipv4::new([172, 17, 0, 99].into(), station.ip).udp(9, 9, b""));
     let group = pontoon::firewall::log_group("pontoon0");
     let group = format!("nflog:{group}");
+    let address = mallory.address();
+    // The daemon is the one listener of its group.
+    host.kill_daemon();
     let _logger = host.itself().background(&["tcpdump", "-U", "-i", &group, "-w", "/run/log"]);
     until("the bridge's table and the routed one have logged", || {
         station.sends(&spoof);
-        let _unanswered = host.lan().sh(&format!("ping -c 1 -W 1 {}", mallory.address()));
+        let _unanswered = host.lan().sh(&format!("ping -c 1 -W 1 {address}"));
         let log = std::fs::read(host.path("/run/log")).unwrap_or_default();
         let has = |text: &str| log.windows(text.len()).any(|window| window == text.as_bytes());
         has("pontoon:pontoon0:spoofed-ip ") && has("pontoon:pontoon0:lan ")
     });
+    host.restart_daemon();
 }
 
 /// A client that is refused gives up; one that hears nothing asks again.

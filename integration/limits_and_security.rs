@@ -62,27 +62,6 @@ fn the_default_box() {
     }
 }
 
-/// It holds for the program: making the container takes more.
-#[test]
-fn few_open_files() {
-    let host = Host::new();
-    for cli in Cli::BOTH {
-        let limits = |flags: &[&str]| {
-            let run = host.run("busybox").by(cli).flags(&["--ulimit", "nofile=4:5"]).flags(flags);
-            run.sh("ulimit -Sn; ulimit -Hn").once().ok()
-        };
-        for flags in [&[][..], &["--user", "app"], &["--sysctl", "net.ipv4.ip_forward=1", "--volume", "/run:/x"]] {
-            assert_eq!(limits(flags), "4\n5", "{cli:?} {flags:?}");
-        }
-        let few = host.run("busybox").by(cli).flags(&["--tty", "--ulimit", "nofile=5"]).cmd(&["sleep", "1000"]).start();
-        few.sh("ulimit -n").says("5");
-        // The control: no more than that.
-        assert_ne!(few.sh("exec 3</ 4</ 5</").code, 0);
-        let high = host.run("busybox").by(cli).flags(&["--ulimit", "nofile=2000:3000"]);
-        assert_eq!(high.sh("ulimit -Sn; ulimit -Hn").once().ok(), "2000\n3000");
-    }
-}
-
 #[test]
 fn namespaces_are_its_own_but_for_the_shared_ones() {
     let host = Host::new();

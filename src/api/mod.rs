@@ -213,6 +213,7 @@ impl Api {
             Route::AuditDriftRepair => audit::drift::repair(self).await,
             Route::AuditHistory => audit::history::history(self, query).await,
             Route::AuditExplain => audit::explain::explain(self, query).await,
+            Route::AuditLog => audit::log::log(self, query).await,
             Route::NetworkInspect(name) => networks::inspect(self, &name),
         }
     }

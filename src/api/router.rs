@@ -63,6 +63,7 @@ pub(super) enum Route {
     AuditDriftRepair,
     AuditExplain,
     AuditHistory,
+    AuditLog,
 }
 
 /// Reads a method and a path: which version of the API is spoken, and what is asked for.
@@ -121,6 +122,7 @@ fn pontoon(method: &Method, segments: &[&str]) -> Option<Route> {
         (&Method::POST, ["v1", "audit", "drift", "repair"]) => Some(Route::AuditDriftRepair),
         (&Method::GET, ["v1", "audit", "explain"]) => Some(Route::AuditExplain),
         (&Method::GET, ["v1", "audit", "history"]) => Some(Route::AuditHistory),
+        (&Method::GET, ["v1", "audit", "log"]) => Some(Route::AuditLog),
         _ => None,
     }
 }

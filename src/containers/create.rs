@@ -149,7 +149,7 @@ fn merge(request: SpecRequest, image: &Image) -> Result<ContainerSpec, EngineErr
     let (entrypoint, args) = command(entrypoint, cmd, defaults);
     spec.process.entrypoint_len = entrypoint.len();
     spec.process.args = entrypoint.into_iter().chain(args).collect();
-    if spec.process.args.is_empty() {
+    if spec.process.args.first().is_none_or(String::is_empty) {
         return Err(EngineError::invalid("no command specified: the image has none; give one after the image's name"));
     }
     spec.process.env = environment(&defaults.env, &env)?;

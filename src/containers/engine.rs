@@ -20,6 +20,7 @@ use crate::bridge::Bridge;
 use crate::bridge::ipam::Pool;
 use crate::config::Config;
 use crate::dns::NameServer;
+use crate::firewall::denials::Denials;
 use crate::firewall::{Firewall, FirewallError};
 use crate::images::Images;
 use crate::model::{Change, ContainerId, Digest, NetworkOptions};
@@ -296,6 +297,11 @@ impl Engine {
     /// The network options in force; `None` with `-b none`.
     pub fn network(&self) -> Option<&NetworkOptions> {
         self.default_network().map(|network| &network.options)
+    }
+
+    /// What the firewall denied; `None` with `-b none`.
+    pub fn denials(&self) -> Option<&Denials> {
+        self.default_network().map(|network| network.firewall.denials())
     }
 
     /// The daemon's options.

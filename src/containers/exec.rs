@@ -99,7 +99,7 @@ impl Engine {
     /// `docker exec`, first half.
     pub async fn exec_create(&self, who: &str, request: ExecRequest) -> Result<ExecId, EngineError> {
         let container = self.runs(who)?;
-        if request.exec.args.is_empty() {
+        if request.exec.args.first().is_none_or(String::is_empty) {
             return Err(EngineError::invalid("No exec command specified"));
         }
         let id = ExecId::from_bytes(rand::random());

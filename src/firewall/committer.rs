@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::conntrack::Closed;
 use super::delta::Delta;
+use super::denials::Denials;
 use super::elements::Elements;
 use super::held::Held;
 use super::nft::Committed;
@@ -38,6 +39,7 @@ pub(super) enum Command {
 pub(super) struct Committer {
     options: NetworkOptions,
     writers: Writers,
+    denials: Denials,
     /// What the last successful transaction left in force.
     elements: Elements,
     /// The kernel may hold elements that should have gone: the next transaction writes the whole table.
@@ -49,9 +51,9 @@ pub(super) struct Committer {
 }
 
 impl Committer {
-    pub(super) fn new(options: NetworkOptions, writers: Writers) -> Self {
+    pub(super) fn new(options: NetworkOptions, writers: Writers, denials: Denials) -> Self {
         let elements = Elements::none(&options);
-        Self { options, writers, elements, stale: false, overdue: Vec::new(), planned: None }
+        Self { options, writers, denials, elements, stale: false, overdue: Vec::new(), planned: None }
     }
 
     /// Serves until the last handle is gone.
@@ -89,8 +91,7 @@ impl Committer {
         let held = held.unwrap_or_default();
         let table = names::table(options);
         if !self.follow(planned.as_ref().and_then(|planned| held.difference(planned, &table)), &table).await {
-            let everything = ruleset::replace(options, &elements);
-            nft::commit("set up the firewall", &everything, &self.writers).await?.settled().await;
+            self.replace("set up the firewall", options, &elements).await?.settled().await;
         }
         let mut closed = planned.map(|planned| held.closed(&planned)).unwrap_or_default();
         closed.append(&mut self.overdue);
@@ -203,7 +204,7 @@ impl Committer {
     }
 
     async fn rewrite(&mut self, step: &'static str) -> Result<Committed, FirewallError> {
-        let committed = nft::commit(step, &ruleset::replace(&self.options, &self.elements), &self.writers).await?;
+        let committed = self.replace(step, &self.options, &self.elements).await?;
         self.stale = false;
         if self.overdue.is_empty() {
             return Ok(committed);
@@ -212,6 +213,19 @@ impl Committer {
         committed.settled().await;
         conntrack::forget(std::mem::take(&mut self.overdue)).await;
         Ok(Committed::default())
+    }
+
+    /// Writes both tables anew. Their counters begin at nothing.
+    async fn replace(
+        &self,
+        step: &'static str,
+        options: &NetworkOptions,
+        elements: &Elements,
+    ) -> Result<Committed, FirewallError> {
+        self.denials.before_new_tables().await;
+        let written = nft::commit(step, &ruleset::replace(options, elements), &self.writers).await;
+        self.denials.after_new_tables(written.is_ok());
+        written
     }
 }
 

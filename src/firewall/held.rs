@@ -142,7 +142,9 @@ fn structure(table: &str) -> Option<Vec<String>> {
 /// All elements of all sets and maps in nft's listing.
 fn elements_in(listing: &Value) -> Vec<Key> {
     let objects = listing["nftables"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let sets = objects.iter().filter_map(|object| object.get("set").or_else(|| object.get("map")));
+    // What packets fill is nobody's plan. (Some versions of nft list meters among the sets.)
+    let kept = |set: &&Value| !set["flags"].as_array().is_some_and(|flags| flags.iter().any(|it| it == "dynamic"));
+    let sets = objects.iter().filter_map(|object| object.get("set").or_else(|| object.get("map"))).filter(kept);
     sets.flat_map(|set| {
         let name = |key: &str| set[key].as_str().unwrap_or_default().to_owned();
         let elements = set["elem"].as_array().map(Vec::as_slice).unwrap_or_default();

@@ -14,6 +14,7 @@
 //! - `conntrack`: the flows of what was closed
 //! - `netfilter`: messages to and from the kernel's packet filter
 //! - `nft`: the command that carries a transaction into the kernel
+//! - [`denials`]: what was dropped, by whom and to whom, and how much of it nobody saw
 //! - [`audit`]: what the kernel's rules, whoever wrote them, do with a packet
 //! - `writers`: which transactions are ours; `watch`: hears of others' and repairs; `generation`: what they did
 
@@ -22,6 +23,7 @@ mod committer;
 mod compare;
 mod conntrack;
 mod delta;
+pub mod denials;
 mod elements;
 mod facts;
 mod generation;
@@ -38,11 +40,14 @@ mod syntax;
 mod watch;
 mod writers;
 
+use std::path::PathBuf;
+
 use tokio::sync::{mpsc, oneshot};
 
 use crate::model::audit::Difference;
 use crate::model::{Change, ContainerId, Intent, NetworkOptions, Published};
 use committer::{Command, Committer};
+use denials::Denials;
 use writers::Writers;
 
 pub use elements::Slot;
@@ -120,28 +125,52 @@ pub struct Firewall {
     commands: mpsc::UnboundedSender<Command>,
     /// Tells our transactions from others'.
     writers: Writers,
+    denials: Denials,
 }
 
 impl Firewall {
-    /// Starts the committer; touches nothing yet. Changes need [`Firewall::reconcile`] before them.
-    pub fn new(intent: &Intent) -> Self {
+    /// Starts the committer, and listens to what is denied; touches nothing yet. Changes need [`Firewall::reconcile`]
+    /// before them. `memory`: a file for the next daemon, see [`denials`].
+    pub fn new(intent: &Intent, memory: Option<PathBuf>) -> Self {
         let (commands, inbox) = mpsc::unbounded_channel();
         let writers = Writers::default();
-        tokio::spawn(Committer::new(intent.options.clone(), writers.clone()).run(inbox));
-        Self { commands, writers }
+        let denials = Denials::listen(&intent.options, memory);
+        denials.learn(intent);
+        tokio::spawn(Committer::new(intent.options.clone(), writers.clone(), denials.clone()).run(inbox));
+        Self { commands, writers, denials }
+    }
+
+    /// What was denied.
+    pub fn denials(&self) -> &Denials {
+        &self.denials
     }
 
     /// Makes the kernel hold the intent's ruleset: where the daemon's tables have the right rules already, by changing the
     /// elements that differ, else by replacing both tables in one transaction. Established flows stay: conntrack knows
     /// them, whatever table is in force. The flows of what went meanwhile end.
     pub async fn reconcile(&self, intent: &Intent) -> Result<(), FirewallError> {
+        self.denials.learn(intent);
         self.ask(|reply| Command::Reconcile(Box::new(intent.clone()), reply)).await
     }
 
     /// Applies a change and answers when the kernel holds it. Changes that arrive while a transaction is under way
     /// share the next one; if that fails, each is tried alone, so that one bad change fails only its own caller.
     pub async fn apply(&self, change: Change) -> Result<(), FirewallError> {
-        self.ask(|reply| Command::Apply(change, reply)).await
+        // Known by name before the first packet can be denied, and until the last one was.
+        let goes = match &change {
+            Change::Admit(id, _) => {
+                self.denials.apply(&change);
+                Err(Change::Dismiss(id.clone()))
+            }
+            Change::Dismiss(id) => Ok(Change::Dismiss(id.clone())),
+        };
+        let applied = self.ask(|reply| Command::Apply(change, reply)).await;
+        match goes {
+            Ok(dismissed) => self.denials.apply(&dismissed),
+            Err(refused) if applied.is_err() => self.denials.apply(&refused),
+            Err(_) => {}
+        }
+        applied
     }
 
     /// Writes the daemon's tables anew, as they were left, whatever has become of them.

@@ -90,7 +90,7 @@ impl SetName {
 }
 
 /// Why a packet is dropped. Each has a counter and a chain of this name, and a word in the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Cause {
     /// From container to container, with `--icc=false` and without a link.
     Icc,
@@ -116,7 +116,32 @@ pub(super) enum Cause {
     Control,
 }
 
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 impl Cause {
+    pub(super) const ALL: [Self; 11] = [
+        Self::Icc,
+        Self::Lan,
+        Self::Host,
+        Self::Loopback,
+        Self::SpoofedMac,
+        Self::SpoofedIp,
+        Self::SpoofedArp,
+        Self::Dhcp,
+        Self::Ipv6,
+        Self::Ethertype,
+        Self::Control,
+    ];
+
+    /// By its word.
+    pub(super) fn of(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|cause| cause.as_str() == word)
+    }
+
     /// The word for it in counters, chains and log lines.
     pub(super) const fn as_str(self) -> &'static str {
         match self {
@@ -133,6 +158,21 @@ impl Cause {
             Self::Control => "control",
         }
     }
+}
+
+/// The meter of a cause: packets by container. In the kernel it is a set of this name.
+pub(super) fn counts(cause: Cause) -> String {
+    format!("{cause}-counts")
+}
+
+/// The meter of a cause: how often each container's packets are logged.
+pub(super) fn rates(cause: Cause) -> String {
+    format!("{cause}-rates")
+}
+
+/// What each line of the log begins with; the cause and a blank follow.
+pub(super) fn log_prefix(bridge: &str) -> String {
+    format!("pontoon:{bridge}:")
 }
 
 /// The nflog group that a daemon's drops are logged to, from 1024 to 65535: FNV-1a (32 bits) of the bridge's name, modulo

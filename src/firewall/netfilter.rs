@@ -79,6 +79,31 @@ pub(super) fn messages(mut bytes: &[u8]) -> impl Iterator<Item = Message<'_>> {
     })
 }
 
+/// A request: its number among the asker's, and the address family and the number of a thing (`res_id`) that it is about.
+pub(super) fn request(kind: u16, flags: u16, sequence: u32, (family, of): (u8, u16), body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(HEADERS + body.len()).expect("requests are made here, and small");
+    let mut bytes = length.to_ne_bytes().to_vec();
+    bytes.extend([kind.to_ne_bytes(), flags.to_ne_bytes()].concat());
+    bytes.extend(sequence.to_ne_bytes());
+    bytes.extend([0; 4]);
+    bytes.extend([family, 0]);
+    bytes.extend(of.to_be_bytes());
+    bytes.extend(body);
+    bytes
+}
+
+/// What the kernel says of a request: `None` if this is no answer to one.
+pub(super) fn outcome(message: &Message<'_>) -> Option<io::Result<()>> {
+    let answers = matches!(message.kind, NLMSG_DONE | NLMSG_ERROR);
+    answers.then(|| {
+        let code = message.body.get(..4).and_then(|code| code.try_into().ok());
+        match code.map_or(0, i32::from_ne_bytes) {
+            0 => Ok(()),
+            code => Err(io::Error::from_raw_os_error(-code)),
+        }
+    })
+}
+
 /// A conversation with the kernel.
 pub(super) struct Netfilter {
     socket: Socket,
@@ -110,14 +135,7 @@ impl Netfilter {
 
     fn send(&mut self, kind: u16, flags: u16, family: u8, body: &[u8]) -> io::Result<()> {
         self.sequence += 1;
-        let length = u32::try_from(HEADERS + body.len()).expect("requests are made here, and small");
-        let mut bytes = length.to_ne_bytes().to_vec();
-        bytes.extend([kind.to_ne_bytes(), flags.to_ne_bytes()].concat());
-        bytes.extend(self.sequence.to_ne_bytes());
-        bytes.extend([0; 4]);
-        bytes.extend([family, 0, 0, 0]);
-        bytes.extend(body);
-        self.socket.send(&bytes, 0).map(|_sent| ())
+        self.socket.send(&request(kind, flags, self.sequence, (family, 0), body), 0).map(|_sent| ())
     }
 
     /// Until the kernel says that it has done, or why it has not.
@@ -126,15 +144,9 @@ impl Netfilter {
             let mut buffer = Vec::with_capacity(ANSWER);
             self.socket.recv(&mut buffer, 0)?;
             for message in messages(&buffer) {
-                match message.kind {
-                    NLMSG_DONE | NLMSG_ERROR => {
-                        let code = message.body.get(..4).and_then(|code| code.try_into().ok());
-                        return match code.map_or(0, i32::from_ne_bytes) {
-                            0 => Ok(()),
-                            code => Err(io::Error::from_raw_os_error(-code)),
-                        };
-                    }
-                    _ => each(message.body),
+                match outcome(&message) {
+                    Some(outcome) => return outcome,
+                    None => each(message.body),
                 }
             }
         }

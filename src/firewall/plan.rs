@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use nftables::expr::MetaKey;
 use nftables::schema::{Chain, Counter, Map, NfListObject, Rule, Set, SetFlag, SetType, SetTypeValue};
 use nftables::types::{NfChainPolicy, NfChainType, NfHook};
 
@@ -85,7 +86,8 @@ impl<'a> Plan<'a> {
         }));
     }
 
-    /// A chain that drops: each packet is counted, and some are logged, for what floods the rules must not flood the log.
+    /// A chain that drops. Each packet is counted, by cause and by container; and some are logged, each container's at a
+    /// rate of its own: who floods the rules neither floods the log nor hides what others do.
     pub(super) fn cause(&mut self, cause: Cause) {
         let name = cause.as_str();
         self.objects.push(NfListObject::Counter(Counter {
@@ -97,9 +99,27 @@ impl<'a> Plan<'a> {
             ..Counter::default()
         }));
         self.chain(name);
-        let prefix = format!("pontoon:{}:{name} ", self.options.bridge);
-        let note = vec![counted_as(name), seldom(), log(prefix, names::log_group(&self.options.bridge))];
-        self.rule(name, note, "all are counted, some are logged");
+        let log = || {
+            let prefix = format!("{}{cause} ", names::log_prefix(&self.options.bridge));
+            log(prefix, names::log_group(&self.options.bridge))
+        };
+        match self.family {
+            // The guard's chains are reached from containers' ports only.
+            Family::Bridge => {
+                let port = meta(MetaKey::Iifname);
+                let note = vec![counted_as(name), counted_by(cause, &port), seldom_by(cause, &port), log()];
+                self.rule(name, note, "all are counted, some of each are logged");
+            }
+            Family::Inet => {
+                let container = if cause == Cause::Lan { destination() } else { source() };
+                let known = || held_in(SetName::ENDPOINTS);
+                let each = vec![counted_by(cause, &container), seldom_by(cause, &container), log()];
+                let of_containers = [vec![counted_as(name), equal(container.clone(), known())], each].concat();
+                let of_others = vec![unequal(container, known()), seldom(), log()];
+                self.rule(name, of_containers, "all are counted, some of each container's are logged");
+                self.rule(name, of_others, "and some of all others'");
+            }
+        }
         self.rule(name, vec![drop()], "all are dropped");
     }
 

@@ -4,15 +4,19 @@ use std::borrow::Cow;
 use std::net::Ipv4Addr;
 
 use ipnetwork::Ipv4Network;
-use nftables::expr::{BinaryOperation, CT, CTDir, Expression, Fib, FibFlag, FibResult, Map, Meta, MetaKey};
+use nftables::expr::{BinaryOperation, CT, CTDir, Elem, Expression, Fib, FibFlag, FibResult, Map, Meta, MetaKey};
 use nftables::expr::{NamedExpression, Payload, PayloadField, Prefix, Range, SetItem};
-use nftables::stmt::{Counter, JumpTarget, Limit, Log, Match, NAT, NATFamily, Operator, Statement, VerdictMap};
+use nftables::stmt::{Counter, JumpTarget, Limit, Log, Match, Meter, NAT, NATFamily, Operator, Statement, VerdictMap};
 
-use super::names::SetName;
+use super::names::{self, Cause, SetName};
 use crate::model::{MacAddr, PortRange, Protocol};
 
-/// Log lines a second and cause, and how many may come at once.
+/// Log lines a second, of one cause and one container, and how many may come at once.
 const LINES: (u32, u32) = (10, 20);
+/// Seconds that a container's rate is kept after its last packet: until it has its burst again, and more.
+const RATE_KEPT: u32 = 60;
+/// Seconds that a container's count is kept in the kernel after its last packet; the daemon reads it more often.
+const COUNT_KEPT: u32 = 3600;
 /// Bytes of a packet that the log gets: all headers.
 const HEADERS: u32 = 128;
 
@@ -162,6 +166,24 @@ pub(super) fn seldom() -> Stmt {
         burst_unit: None,
         inv: None,
     })
+}
+
+/// The same for the packets of each key by themselves.
+pub(super) fn seldom_by(cause: Cause, key: &Expr) -> Stmt {
+    meter(names::rates(cause), key, RATE_KEPT, seldom())
+}
+
+/// Counts the packets of each key.
+pub(super) fn counted_by(cause: Cause, key: &Expr) -> Stmt {
+    meter(names::counts(cause), key, COUNT_KEPT, Statement::Counter(Counter::Anonymous(None)))
+}
+
+/// A statement that each key has for itself, until it has not come for so many seconds.
+fn meter(name: String, key: &Expr, seconds: u32, stmt: Stmt) -> Stmt {
+    let val = Box::new(key.clone());
+    let key = Elem { val, timeout: Some(seconds), expires: None, comment: None, counter: None };
+    let key = Expression::Named(NamedExpression::Elem(key));
+    Statement::Meter(Meter { name: name.into(), key, stmt: Box::new(stmt) })
 }
 
 pub(super) fn log(prefix: String, group: u16) -> Stmt {

@@ -95,6 +95,11 @@ impl<'h> Station<'h> {
         Self { host, netns, interface: interface.to_owned(), entry, mac, ip, wire }
     }
 
+    /// The host's interface where what it sends comes in.
+    pub fn interface_on_the_host(&self) -> &str {
+        &self.entry
+    }
+
     /// Puts a frame on the wire.
     pub fn sends(&self, frame: &[u8]) {
         // A full queue is emptied by the kernel in no time.

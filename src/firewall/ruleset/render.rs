@@ -48,8 +48,8 @@ fn element(element: &Value) -> String {
     }
 }
 
-fn statement(statement: &Value) -> String {
-    let (kind, body) = only(statement);
+fn statement(of: &Value) -> String {
+    let (kind, body) = only(of);
     match kind {
         "match" => {
             let op = body["op"].as_str().filter(|op| !matches!(*op, "==" | "in")).map(|op| format!("{op} "));
@@ -57,7 +57,16 @@ fn statement(statement: &Value) -> String {
         }
         "vmap" => format!("{} vmap {}", expression(&body["key"]), expression(&body["data"])),
         "goto" | "jump" => format!("{kind} {}", expression(&body["target"])),
+        "counter" if body.is_null() => "counter".to_owned(),
         "counter" => format!("counter name {}", expression(body)),
+        "meter" => {
+            format!(
+                "meter {} {{ {} {} }}",
+                expression(&body["name"]),
+                expression(&body["key"]),
+                statement(&body["stmt"])
+            )
+        }
         "limit" => format!("limit rate {}/{} burst {}", body["rate"], expression(&body["per"]), body["burst"]),
         "log" => format!("log prefix {} group {} snaplen {}", body["prefix"], body["group"], body["snaplen"]),
         "dnat" => {
@@ -65,7 +74,7 @@ fn statement(statement: &Value) -> String {
             format!("dnat to {}{port}", expression(&body["addr"]))
         }
         _ if body.is_null() => kind.to_owned(),
-        _ => panic!("no text for {statement}"),
+        _ => panic!("no text for {of}"),
     }
 }
 
@@ -90,6 +99,7 @@ fn named(value: &Value) -> String {
         "fib" => format!("fib {} {}", part("flags"), part("result")),
         "prefix" => format!("{}/{}", part("addr"), part("len")),
         "range" => joined(body, "-"),
+        "elem" => format!("{} timeout {}s", part("val"), body["timeout"]),
         "concat" => joined(body, " . "),
         "map" => format!("{} map {}", part("key"), part("data")),
         "&" => joined(body, " & "),

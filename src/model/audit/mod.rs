@@ -11,6 +11,7 @@
 //! | `drift` | what differs between intent and kernel |
 //! | `probe` | what real packets did |
 //! | `finding` | what an operator should know, by kind |
+//! | `log` | what was denied, and how much of it was not seen |
 //! | `edge`, `reach` | who can talk to whom in as few words as say it, and the difference that a change makes |
 //! | `origin` | whose doing a change is |
 //! | `history` | each change: when, by whom, what it opened and closed |
@@ -19,6 +20,7 @@ mod drift;
 mod edge;
 mod finding;
 mod history;
+mod log;
 mod matrix;
 mod origin;
 mod party;
@@ -30,6 +32,7 @@ pub use drift::{Difference, Drift, Subject};
 pub use edge::{By, Delta, Edge, End, Member, Renamed};
 pub use finding::{Finding, Severity};
 pub use history::{Break, Chain, Creation, Entry, Happening, Head, History, Opening, Verified, opening};
+pub use log::{CauseCounts, ContainerCounts, Correspondent, Counts, Denial, DenialLog, LogLine};
 pub use matrix::{Cell, Cells, Intended, Matrix, Reason, Verdict, Way};
 pub use origin::{Origin, Peer, Requester};
 pub use party::{Listener, Party, PartyKind, PartyPort, Service};

@@ -51,8 +51,7 @@ fn cpu(wishes: &Resources) -> Option<LinuxCpu> {
 }
 
 /// Devices that every container may use: type, major, minor (kernel: Documentation/admin-guide/devices.txt).
-/// The last one is tun, as runc has it; to make anything of it takes CAP_NET_ADMIN.
-const COMMON: [(i64, i64); 8] = [(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 2), (10, 200)];
+const COMMON: [(i64, i64); 7] = [(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 2)];
 
 fn device_rules(input: &OciInput<'_>) -> Vec<LinuxDeviceCgroup> {
     use LinuxDeviceType::{A, B, C};

@@ -117,7 +117,7 @@ fn create(launch: &Launch, root: &Path) -> Result<i32, String> {
         .with_root_path(bundle.join(files::RUNTIME))
         .map(|builder| builder.with_console_socket(console(launch, &bundle)))
         .and_then(|builder| builder.as_init(&bundle).with_systemd(false).with_detach(true).build())
-        .map_err(|error| missing_sysctl(&spec, chain(&error)))?;
+        .map_err(|error| chain(&error))?;
     let pid = container.pid().ok_or("libcontainer made no process")?.as_raw();
     // The shim itself lets it run; an exec asks libcontainer for a container that is running.
     let ready = filter_devices(&spec).and_then(|()| mark_running(&mut container));
@@ -207,21 +207,6 @@ fn workload(filter: &Path) -> Result<Workload, String> {
 
 fn read<T: for<'de> serde::Deserialize<'de>>(path: &Path) -> Result<T, String> {
     files::read_json(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
-}
-
-/// libcontainer says of a kernel parameter that does not exist neither that it is one, nor which.
-fn missing_sysctl(spec: &Spec, message: String) -> String {
-    if !message.contains("open subpath in procfs") {
-        return message;
-    }
-    let asked = spec.linux().as_ref().and_then(|linux| linux.sysctl().as_ref()).into_iter().flatten();
-    let mut paths: Vec<_> = asked.map(|(name, _)| format!("/proc/sys/{}", name.replace('.', "/"))).collect();
-    // Some are there in the container's network only, and some in the host's only: a hint, where there are several.
-    if paths.len() > 1 && paths.iter().any(|path| !Path::new(path).exists()) {
-        paths.retain(|path| !Path::new(path).exists());
-    }
-    paths.sort();
-    if paths.is_empty() { message } else { format!("open {}: no such file or directory", paths.join(" or ")) }
 }
 
 /// An error with everything behind it, each part said once.

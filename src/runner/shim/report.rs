@@ -91,9 +91,7 @@ pub(super) fn receive(pipe: OwnedFd, creator: &OwnedFd) -> Result<i32, String> {
 fn with_detail(message: String, details: &[String]) -> String {
     match details.first() {
         // Our own words need no explanation.
-        Some(detail) if !message.starts_with("exec: ") && !message.starts_with("open ") => {
-            format!("{message}: {detail}")
-        }
+        Some(detail) if !message.starts_with("exec: ") => format!("{message}: {detail}"),
         _ => message,
     }
 }

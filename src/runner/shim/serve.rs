@@ -343,9 +343,6 @@ fn plain(message: &str) -> String {
         // For an exec it is the working directory, which nobody makes there.
         return format!("cannot change to the working directory: {}", reason(errno));
     }
-    if let Some((_, what)) = message.rsplit_once("failed to set sysctl ") {
-        return format!("cannot set sysctl {what}");
-    }
     if message.contains("failed to mount Mount {") && message.contains("ENOTDIR") {
         let target = message.split("destination: \"").nth(1).and_then(|rest| rest.split('"').next());
         return format!(
@@ -396,8 +393,5 @@ mod tests {
         assert_eq!(message, "cannot change to the working directory: no such file or directory");
         assert_eq!(exit_code(&message), 127);
         assert_eq!(plain("exec: \"nope\": executable file not found"), "exec: \"nope\": executable file not found");
-        let message =
-            plain("failed to create container: failed to set sysctl: failed to set sysctl a.b=x: Invalid argument");
-        assert_eq!(message, "cannot set sysctl a.b=x: Invalid argument");
     }
 }

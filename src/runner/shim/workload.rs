@@ -12,7 +12,6 @@ use libcontainer::syscall::syscall::create_syscall;
 use libcontainer::workload::{Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError};
 use nix::errno::Errno;
 use oci_spec::runtime::{Process, Spec};
-use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::report;
 use crate::runner::privileges::Privileges;
@@ -20,8 +19,6 @@ use crate::sys;
 
 /// What an `execve` that fails after all checks exits with, as runc's init does.
 const CANNOT_EXEC: i32 = 255;
-/// Open files that are enough for libcontainer and us between the checks and the program.
-const OWN_FILES: u64 = 64;
 
 /// Runs the container's program.
 #[derive(Clone)]
@@ -35,9 +32,7 @@ pub(super) struct Workload {
 impl Executor for Workload {
     /// Before the container waits for its start: everything that can fail, so that `create` can say so.
     fn validate(&self, spec: &Spec) -> Result<(), ExecutorValidationError> {
-        // While there is the capability to raise a hard limit. The way to the program needs a few files itself.
-        let limited = self.limit_files(OWN_FILES).and_then(|()| self.restrict());
-        limited.and_then(|()| find_program(process(spec)?)).map(drop).map_err(|message| {
+        self.restrict().and_then(|()| find_program(process(spec)?)).map(drop).map_err(|message| {
             report::failed(&message);
             ExecutorValidationError::ArgValidationError(message)
         })
@@ -57,14 +52,6 @@ impl Executor for Workload {
 }
 
 impl Workload {
-    /// Sets the limit of open files, but not below `least`.
-    fn limit_files(&self, least: u64) -> Result<(), String> {
-        let Some((soft, hard)) = self.privileges.open_files else { return Ok(()) };
-        let limit = Rlimit { current: Some(soft.max(least)), maximum: Some(hard.max(least)) };
-        setrlimit(Resource::Nofile, limit)
-            .map_err(|error| format!("cannot set the limit of open files to {soft}:{hard}: {error}"))
-    }
-
     /// Without no_new_privs the filter needs CAP_SYS_ADMIN, so it comes before the capabilities go.
     fn restrict(&self) -> Result<(), String> {
         if !self.privileges.no_new_privileges {
@@ -94,7 +81,6 @@ impl Workload {
         };
         let (args, env) = (strings(process.args()), strings(process.env()));
         let path = CString::new(program.as_os_str().as_bytes()).map_err(|error| error.to_string())?;
-        self.limit_files(0)?;
         sys::process::default_signals();
         if self.privileges.no_new_privileges {
             self.install_filter()?;

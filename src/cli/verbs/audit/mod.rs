@@ -3,6 +3,7 @@
 mod drift;
 mod explain;
 mod history;
+mod log;
 
 use crate::cli::client::Client;
 use crate::cli::error::Outcome;
@@ -25,6 +26,8 @@ pub(in crate::cli) enum Audit {
     /// Show each change of who can talk to whom: when, by whom, what it opened and closed; exit code 0 if the chain of
     /// entries is whole, 3 if not
     History(history::History),
+    /// Show packets that were denied: who really sent what to whom, and how much of it was not seen
+    Log(log::Log),
 }
 
 impl Audit {
@@ -33,6 +36,7 @@ impl Audit {
             Self::Explain(verb) => verb.run(client).await,
             Self::Drift(verb) => verb.run(client).await,
             Self::History(verb) => verb.run(client).await,
+            Self::Log(verb) => verb.run(client).await,
         }
     }
 }
