@@ -214,6 +214,7 @@ impl Api {
             Route::AuditHistory => audit::history::history(self, query).await,
             Route::AuditExplain => audit::explain::explain(self, query).await,
             Route::AuditLog => audit::log::log(self, query).await,
+            Route::AuditMatrix => audit::matrix::matrix(self, query).await,
             Route::NetworkInspect(name) => networks::inspect(self, &name),
         }
     }

@@ -64,6 +64,7 @@ pub(super) enum Route {
     AuditExplain,
     AuditHistory,
     AuditLog,
+    AuditMatrix,
 }
 
 /// Reads a method and a path: which version of the API is spoken, and what is asked for.
@@ -123,6 +124,7 @@ fn pontoon(method: &Method, segments: &[&str]) -> Option<Route> {
         (&Method::GET, ["v1", "audit", "explain"]) => Some(Route::AuditExplain),
         (&Method::GET, ["v1", "audit", "history"]) => Some(Route::AuditHistory),
         (&Method::GET, ["v1", "audit", "log"]) => Some(Route::AuditLog),
+        (&Method::GET, ["v1", "audit", "matrix"]) => Some(Route::AuditMatrix),
         _ => None,
     }
 }

@@ -3,7 +3,53 @@
 //! Three verdicts stand beside each other for each flow: what the intent says should be, what the ruleset in the kernel
 //! does ([`crate::firewall::audit`], evaluated), and what a real packet did. Where they disagree, there is a finding.
 //!
-//! A file a question; each asks the engine and the kernel once, and the rest is pure. The answers' types are
-//! [`crate::model::audit`].
+//! Engine and kernel are asked once (`reading`); the rest is pure. The answers' types are [`crate::model::audit`].
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `reading`, `inside`, `processes` | what is known at one moment: containers, the kernel, each namespace, who listens |
+//! | `cast`, `ports`, `neighbourhood` | the parties and the ports that matter at each |
+//! | `flows`, `intended` | which flows there are between them, and what the intent says of each |
+//! | `judge`, `deciders` | what the kernel does with each, and by which rule |
+//! | `matrix`, `findings` | all of it side by side; where it disagrees |
+//! | `drift` | what differs in the kernel, and what is put right |
 
+mod cast;
+mod deciders;
 pub mod drift;
+mod findings;
+mod flows;
+mod inside;
+mod intended;
+mod judge;
+mod matrix;
+mod neighbourhood;
+mod ports;
+mod processes;
+mod reading;
+
+pub use cast::{Cast, Seat};
+pub use matrix::{Wanted, matrix};
+pub use reading::Reading;
+
+/// Why the audit has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    /// The kernel could not be read.
+    #[error(transparent)]
+    Snapshot(#[from] crate::firewall::audit::snapshot::SnapshotError),
+    /// Who listens could not be read.
+    #[error("cannot read who listens on this machine: {0}")]
+    Sockets(#[source] std::io::Error),
+    /// Containers come and go faster than all of them can be read.
+    #[error("containers were started or stopped during each of the readings; try again when it is quiet")]
+    Restless,
+    /// A name that nobody has.
+    #[error("there is no {who:?} here; there are: {}", .known.join(", "))]
+    NoParty {
+        /// As it was asked.
+        who: String,
+        /// Names of all parties.
+        known: Vec<String>,
+    },
+}

@@ -14,8 +14,9 @@ pub(in crate::api) async fn explain(api: &Api, query: &Query) -> Result<Response
     let words = query.get("packet").unwrap_or_default().to_owned();
     let bridge = api.engine.network().map(|options| options.bridge.clone()).unwrap_or_default();
     let attached = api.engine.list().into_iter().filter_map(|container| container.attached.clone());
-    let hosts: Vec<_> = attached.map(|attached| (attached.address.into(), attached.mac.0)).collect();
+    let hosts: Vec<_> = attached.map(|at| (at.address.into(), at.mac.0, at.port)).collect();
     let answer = tokio::task::spawn_blocking(move || {
+        let hosts = hosts.iter().map(|(address, mac, port)| (*address, *mac, port.as_str()));
         let kernel = snapshot::read().map_err(|error| ApiError::internal(error.to_string()))?.knowing(&bridge, hosts);
         let packet = question::parse(&words, kernel.network());
         let packet = packet.map_err(|error| ApiError::bad_request(error.to_string()))?;

@@ -4,3 +4,4 @@ pub(super) mod drift;
 pub(super) mod explain;
 pub(super) mod history;
 pub(super) mod log;
+pub(super) mod matrix;

@@ -6,10 +6,11 @@ use serde::Serialize;
 
 use super::bytecode::Verdict;
 use super::compiled::{ChainAt, Compiled, Stack};
+use super::flows::Place;
 use super::frame::Flow;
 use super::machine::End;
 use super::network::Network;
-use super::packet::{Content, Entry, Packet, Transport};
+use super::packet::{Content, Entry, Packet};
 use super::trace::{Met, RuleEnd};
 use super::walk::Fate;
 
@@ -51,6 +52,12 @@ pub struct Way {
     pub steps: Vec<Step>,
     /// The flow that it is of, as it is at the end of the way.
     pub flow: Option<Flow>,
+    /// The rule or policy that dropped or refused it, or that is unknown.
+    pub stopped_by: Option<Place>,
+    /// Rules that let it pass by name, in order: of filters, for what is sent, received or forwarded.
+    pub passed: Vec<Place>,
+    /// The rule that gave it another destination.
+    pub led_by: Option<Place>,
 }
 
 /// One thing that the packet meets.
@@ -122,14 +129,7 @@ impl Explanation {
         };
         let Content::Ip { transport, .. } = self.packet.content else { return None };
         let (source, destination) = (flow.answer.source, flow.answer.destination);
-        const SYN_ACK: u8 = 0x12;
-        let transport = match transport {
-            Transport::Tcp { .. } => Transport::Tcp { source: source.1, destination: destination.1, flags: SYN_ACK },
-            Transport::Udp { .. } => Transport::Udp { source: source.1, destination: destination.1 },
-            Transport::Icmp { kind: 8, code } => Transport::Icmp { kind: 0, code },
-            Transport::Icmp { kind: 128, code } => Transport::Icmp { kind: 129, code },
-            other => other,
-        };
+        let transport = transport.answered(source.1, destination.1);
         let content = Content::Ip { source: source.0, destination: destination.0, transport };
         let packet = Packet { entry, source_mac: None, destination_mac: None, vlan: self.packet.vlan, content };
         Some((packet, flow.answered()))
@@ -296,7 +296,15 @@ mod tests {
     use super::*;
 
     fn explanation(fates: Vec<Fate>) -> Explanation {
-        let way = |fate| Way { fate, assuming: vec![("a rate".to_owned(), true)], steps: vec![], flow: None };
+        let way = |fate| Way {
+            fate,
+            assuming: vec![("a rate".to_owned(), true)],
+            steps: vec![],
+            flow: None,
+            stopped_by: None,
+            passed: vec![],
+            led_by: None,
+        };
         let packet = Packet {
             entry: Entry::Local,
             source_mac: None,

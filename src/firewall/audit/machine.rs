@@ -1,6 +1,8 @@
 //! The machine that runs a chain's rules over a packet (net/netfilter/nf_tables_core.c), as far as it is modelled.
 
-use super::bytecode::{Between, Expression, Family, Hook, Layer, Meter, Register, Reject, Translation, Value, Verdict};
+use super::bytecode::{
+    Between, ChainKind, Expression, Family, Hook, Layer, Meter, Register, Reject, Translation, Value, Verdict,
+};
 use super::choices::Choices;
 use super::compiled::{ChainAt, Compiled};
 use super::expressions::of_object;
@@ -51,6 +53,8 @@ pub(super) struct Machine<'e, 'a> {
     table: usize,
     /// Translation that the deciding rule asked for.
     pub(super) asked: Option<Asked>,
+    /// The rule that ended the chain; `None` is its policy.
+    pub(super) decided: Option<RuleAt>,
 }
 
 /// What comes after an expression.
@@ -71,11 +75,25 @@ impl<'e, 'a> Machine<'e, 'a> {
         let family = evaluation.compiled.table(chain.table).family;
         let hook = base.hook;
         let registers = Registers::new();
-        Some(Self { evaluation, frame, registers, hook, family, table: chain.table, asked: None })
+        Some(Self { evaluation, frame, registers, hook, family, table: chain.table, asked: None, decided: None })
     }
 
     /// Runs a base chain to its end.
     pub(super) fn run(&mut self, base: ChainAt) -> End {
+        let end = self.run_rules(base);
+        let kind = self.evaluation.compiled.base(base).map(|base| base.kind);
+        let judges = matches!(self.hook, Hook::Input | Hook::Forward | Hook::Output) && kind != Some(ChainKind::Nat);
+        let trace = &mut self.evaluation.trace;
+        match (&end, self.decided) {
+            (End::Accept, Some(rule)) if judges => trace.passed.push(rule.into()),
+            (End::Accept, _) => {}
+            (_, Some(rule)) => trace.stopped_by = Some(rule.into()),
+            (_, None) => trace.stopped_by = Some(base.into()),
+        }
+        end
+    }
+
+    fn run_rules(&mut self, base: ChainAt) -> End {
         let compiled = self.evaluation.compiled;
         let accepts = compiled.base(base).is_none_or(|base| base.accepts);
         let mut callers: Vec<(ChainAt, usize)> = Vec::new();
@@ -91,7 +109,11 @@ impl<'e, 'a> Machine<'e, 'a> {
             };
             let at = RuleAt { chain, rule };
             rule += 1;
-            let (to, back) = match self.rule(at, &this.expressions) {
+            let next = self.rule(at, &this.expressions);
+            if let Some(Next::End(_) | Next::Verdict(Verdict::Accept | Verdict::Drop)) = next {
+                self.decided = Some(at);
+            }
+            let (to, back) = match next {
                 None => continue,
                 Some(Next::End(end)) => return end,
                 Some(Next::Verdict(Verdict::Accept)) => return End::Accept,
@@ -377,6 +399,7 @@ fn field(layer: Layer, offset: usize) -> &'static str {
         (Layer::Link, 0..6) => "the destination's hardware address",
         (Layer::Link, 6..12) => "the source's hardware address",
         (Layer::Transport, 0) => "the source port",
+        (Layer::Transport, 2) => "the destination port",
         (Layer::Link, _) => "a field of the link header",
         (Layer::Network, _) => "a field of the network header",
         (Layer::Transport, _) => "a field of the transport header",

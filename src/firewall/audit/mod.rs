@@ -17,6 +17,8 @@
 //! | `compiled`, `sets` | names resolved, base chains in order, sets indexed |
 //! | `registers`, `machine`, `loads`, `extensions` | running a chain |
 //! | `walk`, `bridging`, `translate` | the hooks in order, and what the kernel does between them |
+//! | `flows`, `ports` | a flow as a whole: its first packet and the answer; of many ports at once |
+//! | `sockets` | who listens in a namespace |
 //! | `question` | a packet in words |
 //! | `choices`, `trace`, `explanation` | open questions; what was met; the answer for people and programs |
 
@@ -29,6 +31,7 @@ mod decode;
 mod explanation;
 mod expressions;
 mod extensions;
+mod flows;
 mod frame;
 mod links;
 mod loads;
@@ -36,26 +39,33 @@ mod machine;
 mod netlink;
 pub mod network;
 mod packet;
+mod ports;
 pub mod question;
 mod registers;
 mod routes;
 mod routing;
 mod sets;
 pub mod snapshot;
+pub mod sockets;
 mod trace;
 mod translate;
 mod walk;
 pub mod xt;
 
+use std::net::IpAddr;
+use std::sync::OnceLock;
+
 use bytecode::Ruleset;
 use choices::Choices;
 use compiled::Compiled;
 use machine::Evaluation;
-use network::{Neighbour, Network};
+use network::{ForwardingEntry, Neighbour, Network};
+use ports::Ports;
 use trace::Trace;
 use walk::Walk;
 
 pub use explanation::{Explanation, Judgement, Step, Way};
+pub use flows::{Arrival, EPHEMERAL, Named, Outcome, Place, Stop};
 pub use frame::{Flow, State, Tuple};
 pub use packet::{Content, Entry, Mac, Packet, Transport};
 pub use walk::Fate;
@@ -65,6 +75,8 @@ pub use walk::Fate;
 pub struct Kernel {
     compiled: Compiled,
     network: Network,
+    /// Made when first asked for.
+    ports: OnceLock<Ports>,
 }
 
 /// More ways than this through open questions are not gone: the answer is then unknown.
@@ -73,15 +85,25 @@ const MOST_WAYS: usize = 256;
 impl Kernel {
     /// Makes a ruleset ready: indexes its sets, orders its chains.
     pub fn new(ruleset: Ruleset, network: Network) -> Self {
-        Self { compiled: Compiled::new(ruleset), network }
+        Self { compiled: Compiled::new(ruleset), network, ports: OnceLock::new() }
     }
 
-    /// Adds who has which address on a link, as somebody else knows it: the kernel knows only whom it has talked to.
-    pub fn knowing(mut self, link: &str, hosts: impl IntoIterator<Item = (std::net::IpAddr, Mac)>) -> Self {
-        if let Some(interface) = self.network.named(link).map(|interface| interface.index) {
-            let neighbours =
-                hosts.into_iter().map(|(address, mac)| Neighbour { address, mac, interface, permanent: false });
-            self.network.neighbours.extend(neighbours);
+    /// Adds who has which address on a bridge, and behind which port, as somebody else knows it: the kernel knows only
+    /// whom it has talked to. What it knows goes first.
+    pub fn knowing<'h>(mut self, bridge: &str, hosts: impl IntoIterator<Item = (IpAddr, Mac, &'h str)>) -> Self {
+        let Some(interface) = self.network.named(bridge).map(|interface| interface.index) else { return self };
+        for (address, mac, port) in hosts {
+            self.network.neighbours.push(Neighbour { address, mac, interface, permanent: false });
+            if let Some(port) = self.network.named(port).map(|port| port.index) {
+                self.network.forwarding.push(ForwardingEntry {
+                    mac,
+                    port,
+                    local: false,
+                    own: false,
+                    fixed: false,
+                    sticky: false,
+                });
+            }
         }
         self
     }
@@ -126,7 +148,7 @@ impl Kernel {
     }
 
     fn one_way(&self, packet: &Packet, flow: Option<&Flow>, traced: bool, choices: &mut Choices) -> Way {
-        let trace = Trace { wanted: traced, met: Vec::new() };
+        let trace = Trace { wanted: traced, ..Trace::default() };
         let mut evaluation =
             Evaluation { compiled: &self.compiled, network: &self.network, choices, trace, added: Vec::new() };
         let (fate, flow) = match Walk::new(&mut evaluation, packet, 0, flow.cloned()) {
@@ -136,9 +158,9 @@ impl Kernel {
             }
             None => (Fate::Lost("its addresses are of two families".to_owned()), None),
         };
-        let met = std::mem::take(&mut evaluation.trace.met);
+        let Trace { met, stopped_by, passed, led_by, .. } = std::mem::take(&mut evaluation.trace);
         let steps = met.into_iter().map(|met| explanation::step(&self.compiled, &self.network, met)).collect();
         let assuming = choices.asked().map(|(question, answer)| (question.to_owned(), answer)).collect();
-        Way { fate, assuming, steps, flow }
+        Way { fate, assuming, steps, flow, stopped_by, passed, led_by }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::bytecode::{Element, Hook, Verdict};
 use super::compiled::{ChainAt, Stack};
+use super::flows::Place;
 use super::machine::End;
 
 /// A rule by position.
@@ -9,6 +10,18 @@ use super::machine::End;
 pub(super) struct RuleAt {
     pub(super) chain: ChainAt,
     pub(super) rule: usize,
+}
+
+impl From<RuleAt> for Place {
+    fn from(at: RuleAt) -> Self {
+        Self { table: at.chain.table, chain: at.chain.chain, rule: Some(at.rule) }
+    }
+}
+
+impl From<ChainAt> for Place {
+    fn from(at: ChainAt) -> Self {
+        Self { table: at.table, chain: at.chain, rule: None }
+    }
 }
 
 /// How a rule ended.
@@ -41,11 +54,17 @@ pub(super) enum Met {
     Kernel(String),
 }
 
-/// The way of one run; empty where nobody wants it.
+/// The way of one run; what was met is empty where nobody wants it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Trace {
     pub(super) wanted: bool,
     pub(super) met: Vec<Met>,
+    /// What decided is kept in any case: what ended it,
+    pub(super) stopped_by: Option<Place>,
+    /// rules of filters that let it pass by name,
+    pub(super) passed: Vec<Place>,
+    /// and what gave it another destination.
+    pub(super) led_by: Option<Place>,
 }
 
 impl Trace {

@@ -86,6 +86,10 @@ fn ask(evaluation: &mut Evaluation<'_>, frame: &mut Frame, stack: Stack, hook: H
             end => return Err(end),
         }
         if let Some(asked) = machine.asked.take() {
+            let rule = machine.decided;
+            if matches!(hook, Hook::Prerouting | Hook::Output) {
+                evaluation.trace.led_by = rule.map(Into::into);
+            }
             return Ok(Some(asked));
         }
     }

@@ -1,9 +1,11 @@
 //! `audit`: who can talk to whom, on which port, and why. A file a verb.
 
+mod ask;
 mod drift;
 mod explain;
 mod history;
 mod log;
+mod matrix;
 
 use crate::cli::client::Client;
 use crate::cli::error::Outcome;
@@ -28,6 +30,8 @@ pub(in crate::cli) enum Audit {
     History(history::History),
     /// Show packets that were denied: who really sent what to whom, and how much of it was not seen
     Log(log::Log),
+    /// Show who can talk to whom, on which port, by which way and why: what should be beside what the kernel does
+    Matrix(matrix::Show),
 }
 
 impl Audit {
@@ -37,6 +41,7 @@ impl Audit {
             Self::Drift(verb) => verb.run(client).await,
             Self::History(verb) => verb.run(client).await,
             Self::Log(verb) => verb.run(client).await,
+            Self::Matrix(verb) => verb.run(client).await,
         }
     }
 }

@@ -1,0 +1,111 @@
+//! What is known at one moment: the engine's containers, the kernel, and what is inside of each namespace.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
+use std::sync::Arc;
+
+use super::inside::{self, Inside};
+use super::{AuditError, processes};
+use crate::containers::{Container, Engine};
+use crate::firewall::audit::sockets::{self, Socket};
+use crate::firewall::audit::{Kernel, snapshot};
+use crate::model::{ContainerId, Intent, NetworkOptions};
+use crate::netns::NetNs;
+
+/// Everything that the audit's answers are made of.
+#[derive(Debug)]
+pub struct Reading {
+    /// When: RFC 3339, UTC.
+    pub taken: String,
+    /// The machine's hostname.
+    pub host: String,
+    /// What should be; `None` with `-b none`.
+    pub intent: Option<Intent>,
+    /// Containers that run, by name.
+    pub containers: Vec<Arc<Container>>,
+    /// The host's network namespace.
+    pub kernel: Kernel,
+    /// Who listens there.
+    pub sockets: Vec<Socket>,
+    /// Which of these are the daemon's own.
+    pub own_sockets: BTreeSet<u32>,
+    /// Containers' own namespaces. One that is not here could not be read.
+    pub insides: BTreeMap<ContainerId, Inside>,
+    /// Processes that hold sockets, by inode; empty where there are too many to look.
+    pub holders: HashMap<u32, (String, u32)>,
+}
+
+/// Readings that are tried while containers come and go.
+const TRIES: usize = 5;
+/// With more containers than this, nobody looks which process holds a socket.
+const MOST_WITH_PROCESSES: usize = 50;
+
+impl Reading {
+    /// Reads all of it. Blocking, some milliseconds for each ten containers.
+    pub fn take(engine: &Engine) -> Result<Self, AuditError> {
+        let mut containers = running(engine);
+        for _ in 0..TRIES {
+            let reading = Self::once(engine.network(), containers)?;
+            let now = running(engine);
+            if same(&now, &reading.containers) {
+                return Ok(reading);
+            }
+            containers = now;
+        }
+        Err(AuditError::Restless)
+    }
+
+    fn once(options: Option<&NetworkOptions>, containers: Vec<Arc<Container>>) -> Result<Self, AuditError> {
+        let endpoints = containers.iter().filter_map(|c| Some((c.id.clone(), c.attached.clone()?))).collect();
+        let intent = options.map(|options| Intent { options: options.clone(), endpoints });
+        let kernel = snapshot::read()?;
+        let kernel = match &intent {
+            Some(intent) => {
+                let hosts = intent.endpoints.values();
+                let hosts = hosts.map(|endpoint| (endpoint.address.into(), endpoint.mac.0, endpoint.port.as_str()));
+                kernel.knowing(&intent.options.bridge, hosts)
+            }
+            None => kernel,
+        };
+        let pins: Vec<_> =
+            containers.iter().filter(|c| owner(c).as_ref() == Some(&c.id)).filter_map(|c| pin(c)).collect();
+        let (sockets, insides) = (sockets::listening().map_err(AuditError::Sockets)?, inside::read(&pins));
+        let inodes = sockets.iter().chain(insides.values().flat_map(|i| &i.sockets)).map(|socket| socket.inode);
+        let holders = match containers.len() {
+            ..=MOST_WITH_PROCESSES => processes::holders(inodes.collect()),
+            _ => HashMap::new(),
+        };
+        Ok(Self {
+            taken: format!("{:.3}", jiff::Timestamp::now()),
+            host: nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+            intent,
+            containers,
+            kernel,
+            sockets,
+            own_sockets: processes::own_sockets(),
+            insides,
+            holders,
+        })
+    }
+}
+
+fn running(engine: &Engine) -> Vec<Arc<Container>> {
+    let mut running: Vec<_> = engine.list().into_iter().filter(|c| c.state.status.is_running()).collect();
+    running.sort_by(|a, b| a.name.cmp(&b.name));
+    running
+}
+
+/// Whether nobody came, went, or came back meanwhile.
+fn same(now: &[Arc<Container>], before: &[Arc<Container>]) -> bool {
+    let key = |c: &Arc<Container>| (c.id.clone(), c.state.pid, c.attached.clone());
+    now.iter().map(key).eq(before.iter().map(key))
+}
+
+/// Whose namespace a container is in: its own or, joined, another's; `None` is the host's. Pins are called by ids.
+pub(super) fn owner(container: &Container) -> Option<ContainerId> {
+    Path::new(&container.sandbox).file_name()?.to_str()?.parse().ok()
+}
+
+fn pin(container: &Container) -> Option<(ContainerId, NetNs)> {
+    Some((container.id.clone(), NetNs::open(Path::new(&container.sandbox)).ok()?))
+}
