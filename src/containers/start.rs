@@ -225,7 +225,7 @@ impl Engine {
             log_path,
             log: container.spec.log.clone(),
         };
-        Ok(self.runner().spawn(&dir, Some(&spec), &launch).await?)
+        Ok(self.runner().spawn(&dir, Some(spec), &launch).await?)
     }
 
     /// Gives clients that attached before the start their connections: nothing of the output passes them by.

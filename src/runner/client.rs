@@ -38,7 +38,7 @@ impl Runner {
     /// # Errors
     /// [`RunnerError::Io`] with the step that failed; [`RunnerError::Runtime`] for a seccomp profile that cannot be
     /// compiled. What was made is left for [`Runner::clean`].
-    pub async fn spawn(&self, dir: &Path, spec: Option<&Spec>, launch: &Launch) -> Result<Shim, RunnerError> {
+    pub async fn spawn(&self, dir: &Path, spec: Option<Spec>, launch: &Launch) -> Result<Shim, RunnerError> {
         let make = || fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
         make().map_err(io_error("create directory", dir))?;
         for stale in [files::EXIT, files::PID, files::SOCKET] {
@@ -54,7 +54,7 @@ impl Runner {
     }
 
     /// Writes the OCI description, and beside it what our own workload applies.
-    fn describe(&self, dir: &Path, spec: Option<&Spec>, launch: &Launch) -> Result<(), RunnerError> {
+    fn describe(&self, dir: &Path, spec: Option<Spec>, launch: &Launch) -> Result<(), RunnerError> {
         let integrated = launch.runtime == RuntimeKind::Integrated;
         let host = self.host.get_or_init(Host::this);
         if let LaunchKind::Exec { process, .. } = &launch.kind {
@@ -67,8 +67,7 @@ impl Runner {
             }
             write_json(&dir.join(files::PROCESS), &process)?;
         }
-        let Some(spec) = spec else { return Ok(()) };
-        let mut spec = spec.clone();
+        let Some(mut spec) = spec else { return Ok(()) };
         warn(launch, &adapt(&mut spec, host, integrated));
         if !integrated {
             return write_json(&dir.join(files::CONFIG), &spec);
@@ -217,9 +216,7 @@ async fn kill(record: PidRecord) -> io::Result<()> {
 
 /// Removes the container's cgroup. The kernel lets go of dead processes' cgroups a moment after their end.
 async fn remove_cgroup(dir: &Path) -> Result<(), RunnerError> {
-    let path = dir.join(files::CONFIG);
-    let Ok(spec) = files::read_json::<Spec>(&path) else { return Ok(()) };
-    let Some(cgroup) = spec.linux().as_ref().and_then(|linux| linux.cgroups_path().clone()) else { return Ok(()) };
+    let Ok(Some(cgroup)) = files::cgroup(&dir.join(files::CONFIG)) else { return Ok(()) };
     for attempt in 0..100 {
         match cgroup::remove(&cgroup) {
             Ok(true) => return Ok(()),

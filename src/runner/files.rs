@@ -67,6 +67,22 @@ pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::rename(&aside, path)
 }
 
+/// The cgroup that a bundle's `config.json` names. Nothing else of it is kept: its environment may have megabytes.
+pub(super) fn cgroup(config: &Path) -> io::Result<Option<PathBuf>> {
+    Ok(read_json::<Bundle>(config)?.linux.and_then(|linux| linux.cgroups_path))
+}
+
+#[derive(Deserialize)]
+struct Bundle {
+    linux: Option<BundleLinux>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct BundleLinux {
+    cgroups_path: Option<PathBuf>,
+}
+
 /// Reads a JSON file.
 pub(super) fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> io::Result<T> {
     serde_json::from_slice(&fs::read(path)?).map_err(io::Error::from)

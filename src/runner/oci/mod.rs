@@ -178,36 +178,38 @@ fn oci_user(identity: &user::Identity) -> User {
     user
 }
 
+/// Name and value.
+type Var<'a> = (&'a str, &'a str);
+
 /// Docker's defaults, then links, then the user's; a later one replaces an earlier one of its name.
-fn environment(input: &OciInput<'_>, home: &str, own: &[EnvVar], tty: bool) -> Vec<EnvVar> {
-    let var = |name: &str, value: &str| EnvVar { name: name.to_owned(), value: value.to_owned() };
-    let mut all = vec![var("PATH", DEFAULT_PATH)];
-    all.extend(input.hostname.as_deref().map(|name| var("HOSTNAME", name)));
-    all.extend(tty.then(|| var("TERM", "xterm")));
+fn environment<'a>(input: &'a OciInput<'_>, home: &'a str, own: &'a [EnvVar], tty: bool) -> Vec<Var<'a>> {
+    let mut all = vec![("PATH", DEFAULT_PATH)];
+    all.extend(input.hostname.as_deref().map(|name| ("HOSTNAME", name)));
+    all.extend(tty.then_some(("TERM", "xterm")));
     merge(&mut all, &input.extra_env);
     merge(&mut all, own);
-    if !all.iter().any(|var| var.name == "HOME") {
-        all.push(var("HOME", home));
+    if !all.iter().any(|(name, _)| *name == "HOME") {
+        all.push(("HOME", home));
     }
     all
 }
 
 /// Links to containers with many ports bring thousands of variables: each is looked up, not looked for.
-fn merge(all: &mut Vec<EnvVar>, more: &[EnvVar]) {
-    let mut known: HashMap<String, usize> = all.iter().enumerate().map(|(at, var)| (var.name.clone(), at)).collect();
-    for var in more {
-        match known.entry(var.name.clone()) {
-            Entry::Occupied(at) => all[*at.get()].value.clone_from(&var.value),
+fn merge<'a>(all: &mut Vec<Var<'a>>, more: &'a [EnvVar]) {
+    let mut known: HashMap<&str, usize> = all.iter().enumerate().map(|(at, (name, _))| (*name, at)).collect();
+    for EnvVar { name, value } in more {
+        match known.entry(name) {
+            Entry::Occupied(at) => all[*at.get()].1 = value,
             Entry::Vacant(place) => {
                 place.insert(all.len());
-                all.push(var.clone());
+                all.push((name, value));
             }
         }
     }
 }
 
-fn texts(vars: &[EnvVar]) -> Vec<String> {
-    vars.iter().map(|var| format!("{}={}", var.name, var.value)).collect()
+fn texts(vars: &[Var<'_>]) -> Vec<String> {
+    vars.iter().map(|(name, value)| format!("{name}={value}")).collect()
 }
 
 /// What `exec` asks for.

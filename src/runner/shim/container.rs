@@ -133,8 +133,7 @@ impl Container {
     /// Leaves word of the process for the case that the shim is killed.
     fn record(&mut self, pid: i32) -> io::Result<()> {
         if let LaunchKind::Container { .. } = self.launch.kind {
-            let spec: oci_spec::runtime::Spec = files::read_json(Path::new(files::CONFIG))?;
-            self.cgroup = spec.linux().as_ref().and_then(|linux| linux.cgroups_path().clone());
+            self.cgroup = files::cgroup(Path::new(files::CONFIG))?;
         }
         let record = serde_json::to_vec(&PidRecord::of(pid)?)?;
         files::write_whole(Path::new(files::PID), &record)
