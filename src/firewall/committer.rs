@@ -12,6 +12,7 @@ use super::conntrack::Closed;
 use super::delta::Delta;
 use super::denials::Denials;
 use super::elements::Elements;
+use super::flows::Flows;
 use super::held::Held;
 use super::nft::Committed;
 use super::writers::Writers;
@@ -46,6 +47,7 @@ pub(super) struct Committer {
     stale: bool,
     /// What those elements may let through until then.
     overdue: Vec<Closed>,
+    flows: Flows,
     /// The rules as nft lists them, once somebody has asked.
     planned: Option<compare::Planned>,
 }
@@ -53,7 +55,7 @@ pub(super) struct Committer {
 impl Committer {
     pub(super) fn new(options: NetworkOptions, writers: Writers, denials: Denials) -> Self {
         let elements = Elements::none(&options);
-        Self { options, writers, denials, elements, stale: false, overdue: Vec::new(), planned: None }
+        Self { options, writers, denials, elements, stale: false, overdue: Vec::new(), flows: Flows::watched(), planned: None }
     }
 
     /// Serves until the last handle is gone.
@@ -152,14 +154,14 @@ impl Committer {
         }
         if let Ok(committed) = self.transact(&delta).await {
             let replies = accepted.into_iter().map(|(_, reply)| reply).collect();
-            end_flows(committed, &delta, replies);
+            self.answer(committed, &delta, replies);
             return;
         }
         undo.into_iter().rev().for_each(|before| self.elements.revert(before));
         for (change, reply) in accepted {
             let mut delta = Delta::default();
             match self.commit_alone(&change, &mut delta).await {
-                Ok(committed) => end_flows(committed, &delta, vec![reply]),
+                Ok(committed) => self.answer(committed, &delta, vec![reply]),
                 Err(e) => drop(reply.send(Err(e))),
             }
         }
@@ -227,30 +229,28 @@ impl Committer {
         self.denials.after_new_tables(written.is_ok());
         written
     }
-}
 
-/// Ends the flows that what went had let through. The next transaction need not wait for that, and who starts or ends a
-/// container neither: what it closed is closed, and the port of one that ends is down. Only who takes away a link alone
-/// hears of it when nothing passes any more.
-fn end_flows(committed: Committed, delta: &Delta, replies: Vec<Reply>) {
-    let closed = delta.closed();
-    let links_alone = closed.iter().all(|closed| matches!(closed, Closed::Link { .. }));
-    // A caller that went away does not mind.
-    let answer = |replies: Vec<Reply>| replies.into_iter().for_each(|reply| drop(reply.send(Ok(()))));
-    if closed.is_empty() {
-        return answer(replies);
-    }
-    tokio::spawn(async move {
-        let forget = async move {
-            committed.settled().await;
-            conntrack::forget(closed).await;
-        };
-        if links_alone {
-            forget.await;
-            answer(replies);
-        } else {
-            answer(replies);
-            forget.await;
+    /// Ends the flows that what went had let through, and answers. The next transaction need not wait for that, and who
+    /// starts or ends a container neither: what it closed is closed, and the port of one that ends is down. Only who takes
+    /// away a link alone hears of it when nothing passes any more, and who has an address next when its last owner's flows
+    /// have ended.
+    fn answer(&self, committed: Committed, delta: &Delta, replies: Vec<Reply>) {
+        let closed = delta.closed();
+        let links_alone = !closed.is_empty() && closed.iter().all(|closed| matches!(closed, Closed::Link { .. }));
+        let predecessors = || self.flows.may_lead_to(delta.addresses_that_come());
+        // A caller that went away does not mind.
+        let answer = |replies: Vec<Reply>| replies.into_iter().for_each(|reply| drop(reply.send(Ok(()))));
+        if closed.is_empty() && !predecessors() {
+            return answer(replies);
         }
-    });
+        let ended = self.flows.end(committed, closed);
+        if !links_alone && !predecessors() {
+            return answer(replies);
+        }
+        tokio::spawn(async move {
+            // If nobody looks any more, nobody is there to hear it either.
+            let _ = ended.await;
+            answer(replies);
+        });
+    }
 }

@@ -40,6 +40,14 @@ impl Delta {
         self.gone.is_empty() && self.come.is_empty()
     }
 
+    /// The addresses of endpoints that come.
+    pub(super) fn addresses_that_come(&self) -> impl Iterator<Item = Ipv4Addr> {
+        self.come.iter().filter_map(|fact| match fact {
+            Fact::Endpoint { address, .. } => Some(*address),
+            _ => None,
+        })
+    }
+
     /// The flows that must end once this delta is in force.
     pub(super) fn closed(&self) -> Vec<Closed> {
         let gone = self.gone.iter().filter_map(|fact| match fact {

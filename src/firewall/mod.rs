@@ -11,7 +11,7 @@
 //! - `committer`: one transaction after another, shared by changes that come together
 //! - `held`: what the kernel holds already, and the difference to the plan
 //! - `compare`: what differs between what should be and what is, in words; `structure`: of rules
-//! - `conntrack`: the flows of what was closed
+//! - `flows`: those of what was closed end, one look after another; `conntrack`: where they are found
 //! - `netfilter`: messages to and from the kernel's packet filter
 //! - `nft`: the command that carries a transaction into the kernel
 //! - [`denials`]: what was dropped, by whom and to whom, and how much of it nobody saw
@@ -26,6 +26,7 @@ mod delta;
 pub mod denials;
 mod elements;
 mod facts;
+mod flows;
 mod generation;
 mod guard;
 mod held;
