@@ -55,7 +55,16 @@ pub(super) struct Committer {
 impl Committer {
     pub(super) fn new(options: NetworkOptions, writers: Writers, denials: Denials) -> Self {
         let elements = Elements::none(&options);
-        Self { options, writers, denials, elements, stale: false, overdue: Vec::new(), flows: Flows::watched(), planned: None }
+        Self {
+            options,
+            writers,
+            denials,
+            elements,
+            stale: false,
+            overdue: Vec::new(),
+            flows: Flows::watched(),
+            planned: None,
+        }
     }
 
     /// Serves until the last handle is gone.
