@@ -185,3 +185,31 @@ fn a_shim_of_nobody_ends() {
     std::fs::remove_dir_all(&dir).unwrap();
     until("the shim has ended", || shim.try_wait().unwrap().is_some());
 }
+
+/// A daemon that does not know them would take their ports, rules and shims for leftovers.
+#[test]
+fn containers_of_a_daemon_that_is_gone_are_not_anothers_to_clean_up() {
+    let mut host = Host::new();
+    let web = host.run("busybox").name("web").publish("8080:80").serving().start();
+    let closed = host.run("busybox").name("closed").net("none").cmd(&["sleep", "1000"]).start();
+    let pids = [web.pid(), closed.pid()];
+    host.kill_daemon();
+    host.refused_daemon(&[]).ends_with(1).complains("the bridge pontoon0 carries running containers that ");
+    // Without a bridge, but with the same shims.
+    let attempt = host.sh(&format!(
+        "{} daemon --bridge none --exec-root /run/pontoon --data-root /run/other --host unix:///run/other.sock",
+        crate::harness::pontoon_binary().display()
+    ));
+    attempt.ends_with(1).complains("/run/pontoon holds running containers that /run/other knows nothing of (");
+    assert!(!host.path("/run/other").exists());
+    assert_eq!(host.lan().get("http://192.0.2.1:8080/"), "hello");
+    assert!(pids.iter().all(|pid| host.path(&format!("/proc/{pid}")).exists()));
+
+    // Their own daemon may come back; and when they are gone, another may have the bridge.
+    host.restart_daemon();
+    assert_eq!(host.docker(&["ps", "--format", "{{.Names}}"]).ok(), "closed\nweb");
+    host.docker(&["rm", "--force", "web", "closed"]).ok();
+    host.stop_daemon();
+    host.start_second_daemon(&[]);
+    host.docker_second(&["run", "--rm", "busybox", "true"]).ok();
+}

@@ -23,6 +23,7 @@ use crate::containers::Engine;
 use crate::containers::engine::{Network, Parts, now};
 use crate::containers::history::{self, History};
 use crate::containers::sandbox::PINS;
+use crate::containers::strangers::{self, Grounds};
 use crate::containers::{restore, runtimes};
 use crate::dns::{NameServer, Sockets};
 use crate::firewall::Firewall;
@@ -82,6 +83,11 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     runtimes::resolve(&config.runtime).context("invalid --default-runtime")?;
 
     let group = socket_group(config.group.as_deref())?;
+    let database = config.data_root.join("pontoon.db");
+    if !database.exists() {
+        // Nobody is known: this can be told before anything is made.
+        strangers::refuse(grounds(&config, network_options.as_ref()), None).await?;
+    }
 
     make_roots(&config)?;
     let _data = lock(&config.data_root, "--data-root")?;
@@ -99,8 +105,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     write_pidfile(&config.pidfile)?;
     announced.0.push(config.pidfile.clone());
 
-    let database = config.data_root.join("pontoon.db");
     let store = Arc::new(Store::open(&database)?);
+    strangers::refuse(grounds(&config, network_options.as_ref()), Some(&store)).await?;
     let images = open_images(&config, store.clone()).await?;
     let (network, watches, intent) = match network_options {
         Some(options) => {
@@ -167,6 +173,11 @@ impl Drop for Announced {
             let _ = std::fs::remove_file(path);
         }
     }
+}
+
+fn grounds<'a>(config: &'a Config, network: Option<&'a NetworkOptions>) -> Grounds<'a> {
+    let bridge = network.map(|options| options.bridge.as_str());
+    Grounds { data_root: &config.data_root, exec_root: &config.exec_root, bridge }
 }
 
 /// The network options, complete, before anything is created. `None`: no default network.

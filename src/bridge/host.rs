@@ -1,13 +1,14 @@
-//! What the host has already: its routes, and the address of a bridge that stands.
+//! What the host has already: its routes, and a bridge that stands, with its address and its containers' ports.
 
 use futures_util::TryStreamExt;
 use ipnetwork::Ipv4Network;
 use rtnetlink::packet_route::address::AddressAttribute;
+use rtnetlink::packet_route::link::{LinkFlags, LinkMessage};
 use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
 use rtnetlink::{Handle, RouteMessageBuilder};
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::{Addressed, BridgeError, connect, failed, find_bridge, ipam};
+use super::{Addressed, BridgeError, connect, failed, find_bridge, interface_name, ipam, port};
 
 /// The bridge's address and subnet: the one that it has, or the first default that overlaps no route of the host.
 pub async fn choose_bip(bridge: &str) -> Result<Ipv4Network, BridgeError> {
@@ -35,6 +36,18 @@ pub async fn routes() -> Result<Vec<Ipv4Network>, BridgeError> {
     let request = netlink.route().get(RouteMessageBuilder::<Ipv4Addr>::new().build());
     let routes: Vec<RouteMessage> = request.execute().try_collect().await.map_err(failed("read", "routes"))?;
     Ok(routes.iter().filter_map(destination).collect())
+}
+
+/// Containers' ports on a bridge that traffic passes; none where there is no such bridge. A port that was closed and is
+/// on its way out is not among them.
+pub async fn open_ports_of(bridge: &str) -> Result<Vec<String>, BridgeError> {
+    let netlink = connect()?;
+    let Some(bridge_link) = find_bridge(&netlink, bridge).await? else { return Ok(Vec::new()) };
+    let request = netlink.link().get();
+    let links: Vec<LinkMessage> = request.execute().try_collect().await.map_err(failed("list the ports of", bridge))?;
+    let on_it = links.iter().filter(|link| port::controller(link) == Some(bridge_link.header.index));
+    let open = on_it.filter(|link| link.header.flags.contains(LinkFlags::Up) && !port::is_disabled(link));
+    Ok(open.filter_map(interface_name).filter(|name| port::is_ours(name)).map(str::to_owned).collect())
 }
 
 fn destination(route: &RouteMessage) -> Option<Ipv4Network> {

@@ -4,7 +4,7 @@
 //! - `settings`: which kernel parameters the bridge needs, and why
 //! - `port`: the veth pair of one container
 //! - `watch`: hears what others change; `faults`: what that means (pure); `repair`: puts it right
-//! - `host`: what the host has already: routes, a bridge's address
+//! - `host`: what the host has already: routes, a bridge's address and ports
 //! - `standing`: what should be, for who compares
 
 mod faults;
@@ -31,7 +31,7 @@ use tokio::sync::Mutex;
 use crate::model::{Endpoint, NetworkOptions};
 use crate::netns::{NetNs, NetNsError};
 
-pub use host::{choose_bip, routes, standing_address};
+pub use host::{choose_bip, open_ports_of, routes, standing_address};
 pub use port::{port_name, port_prefix};
 pub use standing::is_port_name;
 pub use watch::Watch;

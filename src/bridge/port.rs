@@ -195,6 +195,20 @@ pub(super) fn controller(link: &LinkMessage) -> Option<u32> {
     })
 }
 
+/// Whether the bridge passes nothing through the port; see [`disable`].
+pub(super) fn is_disabled(link: &LinkMessage) -> bool {
+    let infos = link.attributes.iter().filter_map(|attribute| match attribute {
+        LinkAttribute::LinkInfo(infos) => Some(infos),
+        _ => None,
+    });
+    infos.flatten().any(|info| match info {
+        LinkInfo::PortData(InfoPortData::BridgePort(data)) => {
+            data.contains(&InfoBridgePort::State(BridgePortState::Disabled))
+        }
+        _ => false,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -32,6 +32,7 @@ pub mod runtimes;
 pub mod sandbox;
 pub mod signal;
 mod start;
+pub mod strangers;
 mod top;
 mod volumes;
 
