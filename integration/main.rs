@@ -26,6 +26,7 @@ mod lifecycle;
 mod limits_and_security;
 mod links;
 mod logs;
+mod metrics;
 mod names;
 mod networks;
 mod ps_inspect;
