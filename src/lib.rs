@@ -18,7 +18,8 @@
 //! | [`containers`] | what a container is: its life from create to remove | all of the above |
 //! | [`audit`] | who can talk to whom, and why: intent, kernel and real packets side by side | all of the above |
 //! | [`api`] | the Docker Engine API over HTTP, and the audit's | `audit`, `containers`, `firewall`, `images`, `model`, `config` |
-//! | [`cli`] | docker's grammar, a client of the API like any other | `model` only |
+//! | [`report`] | the audit's answers as one page | `model` |
+//! | [`cli`] | docker's grammar, a client of the API like any other | `model`, `report` |
 //! | [`daemon`] | composition root: config → store → reconcile → serve → drain | all |
 //!
 //! `bridge`, `netns`, `dns`, `firewall`, `images`, `runner` and `store` do not import each other, with two
@@ -38,6 +39,7 @@ pub mod firewall;
 pub mod images;
 pub mod model;
 pub mod netns;
+pub mod report;
 pub mod runner;
 pub mod store;
 pub mod sys;

@@ -10,6 +10,7 @@
 //! parallel, and whatever a test does ends with it. When a host goes, it removes its containers and *checks* that they
 //! left nothing: no namespace, link, mount, cgroup, process, lease, port or firewall element.
 
+mod browser;
 mod command;
 mod container;
 mod daemon;
@@ -25,6 +26,7 @@ mod wait;
 
 use std::io::Write as _;
 
+pub use browser::{Browser, Key};
 pub use command::Outcome;
 pub use container::Container;
 pub use daemon::{Cli, pontoon_binary};

@@ -14,7 +14,6 @@ mod exec;
 mod filters;
 mod hijack;
 mod images;
-pub mod metrics;
 mod networks;
 mod peer;
 mod query;
@@ -180,7 +179,6 @@ impl Api {
             Route::Version => Ok(system::version()),
             Route::Info => Ok(system::info(self)),
             Route::Events => system::events(self, query),
-            Route::Metrics => Ok(metrics::metrics(&self.engine).await),
             Route::ContainerList => list::list(self, query).await,
             Route::ContainerCreate => create::create(self, query, request).await,
             Route::ContainerPrune => prune::prune(self, query).await,
@@ -211,8 +209,11 @@ impl Api {
             Route::ImageTag(name) => images::tag(self, name, query).await,
             Route::ImageRemove(name) => images::remove(self, name, query).await,
             Route::NetworkList => networks::list(self, query),
+            Route::AuditAssert => audit::assert::assert(self, request).await,
+            Route::AuditLint => audit::lint::lint(self).await,
             Route::AuditDrift => audit::drift::drift(self).await,
             Route::AuditDriftRepair => audit::drift::repair(self).await,
+            Route::AuditPreview => audit::preview::preview(self, query, request).await,
             Route::AuditHistory => audit::history::history(self, query).await,
             Route::AuditExplain => audit::explain::explain(self, query).await,
             Route::AuditLog => audit::log::log(self, query).await,

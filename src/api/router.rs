@@ -28,7 +28,6 @@ pub(super) enum Route {
     Version,
     Info,
     Events,
-    Metrics,
     ContainerList,
     ContainerCreate,
     ContainerPrune,
@@ -60,12 +59,15 @@ pub(super) enum Route {
     ImageRemove(String),
     NetworkList,
     NetworkInspect(String),
+    AuditAssert,
+    AuditLint,
     AuditDrift,
     AuditDriftRepair,
     AuditExplain,
     AuditHistory,
     AuditLog,
     AuditMatrix,
+    AuditPreview,
 }
 
 /// Reads a method and a path: which version of the API is spoken, and what is asked for.
@@ -120,9 +122,12 @@ fn not_served(method: &Method, path: &str) -> ApiError {
 /// What docker has not: under a version of its own.
 fn pontoon(method: &Method, segments: &[&str]) -> Option<Route> {
     match (method, segments) {
+        (&Method::POST, ["v1", "audit", "assert"]) => Some(Route::AuditAssert),
+        (&Method::GET, ["v1", "audit", "lint"]) => Some(Route::AuditLint),
         (&Method::GET, ["v1", "audit", "drift"]) => Some(Route::AuditDrift),
         (&Method::POST, ["v1", "audit", "drift", "repair"]) => Some(Route::AuditDriftRepair),
         (&Method::GET, ["v1", "audit", "explain"]) => Some(Route::AuditExplain),
+        (&Method::POST, ["v1", "audit", "preview"]) => Some(Route::AuditPreview),
         (&Method::GET, ["v1", "audit", "history"]) => Some(Route::AuditHistory),
         (&Method::GET, ["v1", "audit", "log"]) => Some(Route::AuditLog),
         (&Method::GET, ["v1", "audit", "matrix"]) => Some(Route::AuditMatrix),
@@ -136,7 +141,6 @@ fn system(method: &Method, segments: &[&str]) -> Option<Route> {
         (&Method::GET, ["version"]) => Some(Route::Version),
         (&Method::GET, ["info"]) => Some(Route::Info),
         (&Method::GET, ["events"]) => Some(Route::Events),
-        (&Method::GET, ["metrics"]) => Some(Route::Metrics),
         _ => None,
     }
 }

@@ -11,7 +11,7 @@ use super::flows::{Flow, Flows};
 use super::judge::{Judge, Judged};
 use super::reading::Reading;
 use crate::model::PortRange;
-use crate::model::audit::{Cell, Matrix, Reason, Service, Way};
+use crate::model::audit::{Cell, Matrix, PartyPort, Reason, Service, Way};
 
 /// Which part of the matrix is wanted: names as users write them; `None` is everybody.
 #[derive(Clone, Debug, Default)]
@@ -52,6 +52,22 @@ pub fn matrix(reading: &Reading, wanted: &Wanted) -> Result<Matrix, AuditError> 
     };
     matrix.findings = findings.named(&matrix, |place| findings::foreign(reading, &deciders.all[place]));
     Ok(matrix)
+}
+
+/// The cells of a flow whose ports may matter to nobody: a cell a way, and a part where a range is judged in parts. Their
+/// reasons and deciders refer to nothing.
+pub fn asked(reading: &Reading, cast: &Cast, from: usize, to: usize, service: Service) -> Vec<Cell> {
+    let mut cast = cast.clone();
+    let known = |port: &PartyPort| Service::Ports(port.ports) == service;
+    if let Service::Ports(ports) = service
+        && !cast.parties[to].ports.iter().any(known)
+    {
+        cast.parties[to].ports.push(PartyPort { ports, exposed: false, published: Vec::new(), listeners: Vec::new() });
+    }
+    let (flows, judge) = (Flows::new(reading, &cast), Judge::new(reading, &cast));
+    let flows = flows.between(from, to).into_iter().filter(|flow| flow.service == service);
+    let judged = |flow: Flow| judge.judge(&flow).into_iter().map(move |judged| cell(&flow, &judged, usize::MAX, None));
+    flows.flat_map(judged).collect()
 }
 
 /// All flows, judged, in order; shared out by sources.

@@ -12,8 +12,12 @@
 //! | `flows`, `intended` | which flows there are between them, and what the intent says of each |
 //! | `judge`, `deciders` | what the kernel does with each, and by which rule |
 //! | `matrix`, `findings` | all of it side by side; where it disagrees |
+//! | `assert` | expectations, held against the matrix |
+//! | `lint` | holes that are wider than their purpose |
+//! | `preview` | what a run would change |
 //! | `drift` | what differs in the kernel, and what is put right |
 
+pub mod assert;
 mod cast;
 mod deciders;
 pub mod drift;
@@ -22,14 +26,16 @@ mod flows;
 mod inside;
 mod intended;
 mod judge;
+pub mod lint;
 mod matrix;
 mod neighbourhood;
 mod ports;
+pub mod preview;
 mod processes;
 mod reading;
 
 pub use cast::{Cast, Seat};
-pub use matrix::{Wanted, matrix};
+pub use matrix::{Wanted, asked, matrix};
 pub use reading::Reading;
 
 /// Why the audit has no answer.

@@ -14,7 +14,7 @@ mod options;
 mod validate;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use ipnetwork::Ipv4Network;
@@ -64,8 +64,6 @@ pub struct Config {
     pub icc: bool,
     /// `--host-access`, true: containers reach what listens on the gateway's or on all of the host's addresses.
     pub host_access: bool,
-    /// `--history-entries`, at least 100: how many of the newest entries the audit's history keeps; 100,000.
-    pub history_entries: u64,
     /// `--repair`, true: what others change in the containers' network is put right, and not only told.
     pub repair: bool,
     /// `--ip-forward`, true.
@@ -90,8 +88,6 @@ pub struct Config {
     pub default_ulimits: Vec<(String, u64, u64)>,
     /// `--debug`, or `--log-level debug`.
     pub log_level: LogLevel,
-    /// `--metrics-addr`: where metrics are served beside the API's sockets; `None`: nowhere.
-    pub metrics_addr: Option<SocketAddr>,
     /// What was accepted without effect, for the daemon to log.
     pub warnings: Vec<String>,
 }

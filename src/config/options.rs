@@ -37,9 +37,6 @@ pub(super) struct Options {
     /// What to log: debug, info, warn, error [default: info]
     #[arg(short = 'l', long, value_name = "LEVEL", help_heading = "Daemon")]
     pub(super) log_level: Option<String>,
-    /// Serve metrics here too, as HTTP without TLS: ADDRESS:PORT; without an address, on 127.0.0.1
-    #[arg(long, value_name = "ADDRESS", help_heading = "Daemon")]
-    pub(super) metrics_addr: Option<String>,
     /// Accepted: containers always outlive the daemon
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
           default_missing_value = "true", value_parser = go_bool, help_heading = "Daemon")]
@@ -85,9 +82,6 @@ pub(super) struct Options {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
           default_missing_value = "true", value_parser = go_bool, help_heading = "Network")]
     pub(super) repair: Option<bool>,
-    /// How many of the newest entries `audit history` keeps, about [default: 100000]
-    #[arg(long, value_name = "COUNT", allow_negative_numbers = true, help_heading = "Network")]
-    pub(super) history_entries: Option<i64>,
     /// Accepted: there is no proxy process
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
           default_missing_value = "true", value_parser = go_bool, help_heading = "Network")]
@@ -132,7 +126,6 @@ macro_rules! every_option {
             group,
             debug,
             log_level,
-            metrics_addr,
             live_restore,
             bridge,
             bip,
@@ -145,7 +138,6 @@ macro_rules! every_option {
             icc,
             host_access,
             repair,
-            history_entries,
             userland_proxy,
             dns,
             dns_search,

@@ -1,7 +1,7 @@
 //! Merged options → [`Config`]: every value checked, every default filled in. Pure.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -58,7 +58,6 @@ pub(super) fn validate(options: &Options) -> Result<Config, ConfigError> {
         },
         icc: options.icc.unwrap_or(true),
         host_access: options.host_access.unwrap_or(true),
-        history_entries: history_entries(options.history_entries)?,
         repair: options.repair.unwrap_or(true),
         ip_forward: options.ip_forward.unwrap_or(true),
         ip_masq: options.ip_masq.unwrap_or(true),
@@ -74,7 +73,6 @@ pub(super) fn validate(options: &Options) -> Result<Config, ConfigError> {
             parse_ulimit(text).map_err(|error| error.to_string())
         })?,
         log_level: log_level(options.debug, said(&options.log_level))?,
-        metrics_addr: said(&options.metrics_addr).map(metrics_addr).transpose()?,
         exec_root,
         warnings,
     })
@@ -148,18 +146,6 @@ fn hosts(urls: &[String], default: &str) -> Result<Vec<PathBuf>, ConfigError> {
         }
     }
     Ok(paths)
-}
-
-/// Unlike dockerd's, an address without a host is not every address: metrics tell who is there.
-fn metrics_addr(text: &str) -> Result<SocketAddr, ConfigError> {
-    let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
-    let host = if matches!(host, "" | "localhost") { "127.0.0.1" } else { host };
-    let wrong = || {
-        let reason = format!("{text:?}: expected ADDRESS:PORT, such as 127.0.0.1:9323 or [::1]:9323, or :PORT");
-        ConfigError::invalid("metrics-addr", reason)
-    };
-    let address: SocketAddr = format!("{host}:{port}").parse().map_err(|_| wrong())?;
-    if address.port() == 0 { Err(wrong()) } else { Ok(address) }
 }
 
 fn bridge(name: Option<&str>) -> Result<BridgeChoice, ConfigError> {
@@ -253,14 +239,6 @@ fn mtu(value: Option<i64>) -> Result<u32, ConfigError> {
             _ => Err(ConfigError::invalid("mtu", format!("{bytes} is not between 68 and 65535 bytes"))),
         },
     }
-}
-
-/// Fewer would say nothing of yesterday; a million take a gigabyte.
-fn history_entries(value: Option<i64>) -> Result<u64, ConfigError> {
-    let entries = value.unwrap_or(100_000);
-    let told = || format!("{entries} is not between 100 and 1000000 entries");
-    let in_bounds = u64::try_from(entries).ok().filter(|entries| (100..=1_000_000).contains(entries));
-    in_bounds.ok_or_else(|| ConfigError::invalid("history-entries", told()))
 }
 
 fn search_domain(text: &str) -> Result<String, String> {

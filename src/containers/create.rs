@@ -13,6 +13,26 @@ use super::{CreateRequest, Created, SpecRequest, names, origin, runtimes, signal
 impl Engine {
     /// `docker create`.
     pub async fn create(&self, request: CreateRequest) -> Result<Created, EngineError> {
+        let (container, warnings) = self.draft(request).await?;
+        let (id, name) = (container.id.clone(), container.name.clone());
+        match self.keep_new(&container) {
+            Ok(()) => {
+                self.registry().insert(Cell::new(container.clone()));
+                self.container_event(&container, "create", &[]);
+                tracing::info!(container = %id.short(), %name, image = %container.image_name, "created");
+                Ok(Created { id, warnings })
+            }
+            Err(error) => {
+                self.registry().release(&name);
+                let _ = std::fs::remove_dir_all(self.container_dir(&id));
+                Err(error)
+            }
+        }
+    }
+
+    /// A container as it would be, with what there is to warn of: everything is checked, nothing written. Its name is
+    /// claimed.
+    pub(super) async fn draft(&self, request: CreateRequest) -> Result<(Container, Vec<String>), EngineError> {
         let images = self.images().clone();
         let image_name = request.image.clone();
         let image = blocking(move || images.get(&image_name)).await?;
@@ -30,8 +50,8 @@ impl Engine {
         let id = ContainerId::from_bytes(rand::random());
         let name = self.claim_name(request.name, &id)?;
         let container = Container {
-            id: id.clone(),
-            name: name.clone(),
+            id,
+            name,
             created: now(),
             created_by: Some(origin::current()),
             image: image.id.clone(),
@@ -43,19 +63,7 @@ impl Engine {
             sandbox: String::new(),
             execs: Vec::new(),
         };
-        match self.keep_new(&container) {
-            Ok(()) => {
-                self.registry().insert(Cell::new(container.clone()));
-                self.container_event(&container, "create", &[]);
-                tracing::info!(container = %id.short(), %name, image = %container.image_name, "created");
-                Ok(Created { id, warnings })
-            }
-            Err(error) => {
-                self.registry().release(&name);
-                let _ = std::fs::remove_dir_all(self.container_dir(&id));
-                Err(error)
-            }
-        }
+        Ok((container, warnings))
     }
 
     /// Writes a new container's directory, volumes and row.

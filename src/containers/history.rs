@@ -23,6 +23,9 @@ use writer::{Told, Writer};
 
 pub use reading::Question;
 
+/// Entries that are kept unless something else was said.
+pub const KEPT: u64 = 100_000;
+
 /// The history. Clones share it.
 #[derive(Clone)]
 pub struct History {
@@ -44,7 +47,7 @@ impl SharedHead {
 /// What the writer hears.
 enum Message {
     /// Something happened.
-    Told(Told),
+    Told(Box<Told>),
     /// Answer when all that was told before is written.
     Flush(oneshot::Sender<()>),
 }
@@ -80,7 +83,7 @@ impl History {
 
     fn tell(&self, told: Told) {
         // The writer ends with the last handle only.
-        let _ = self.told.send(Message::Told(told));
+        let _ = self.told.send(Message::Told(Box::new(told)));
     }
 
     /// Waits until all that was told is written.

@@ -23,6 +23,7 @@ mod names;
 mod networks;
 pub mod origin;
 pub mod ports;
+pub mod preview;
 pub mod record;
 mod registry;
 mod remove;

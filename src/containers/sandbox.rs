@@ -1,6 +1,7 @@
 //! A container's place in the network: its namespace, its lease, its host ports, and the way in and out.
 
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use super::create::row;
@@ -12,7 +13,7 @@ use super::ports::{Ephemeral, Reservation};
 use super::record::Container;
 use super::start::Undo;
 use crate::bridge::ipam;
-use crate::model::{Change, ContainerId, Endpoint, HostBinding, NetworkMode, Port, PortRange};
+use crate::model::{Change, ContainerId, Endpoint, HostBinding, Names, NetworkMode, Port, PortRange};
 use crate::netns::{self, NetNs, Sysctls};
 
 /// The directory of network namespaces' pins, under the exec root.
@@ -78,13 +79,7 @@ impl Engine {
         if target.id == container.id {
             return Err(EngineError::invalid("cannot join own network namespace"));
         }
-        if !target.state.status.is_running() {
-            return Err(EngineError::conflict(format!(
-                "cannot join network namespace of a non running container: container {} is {}",
-                target.name,
-                target.state.status.as_str()
-            )));
-        }
+        joinable(&target)?;
         let netns = (!target.sandbox.is_empty()).then(|| PathBuf::from(&target.sandbox));
         // Joined to a container that itself joined one: the files are those at the end of the chain.
         let files_of = self.files_owner(&target);
@@ -122,7 +117,11 @@ impl Engine {
         Ok(netns)
     }
 
-    async fn reserve_ports(&self, container: &Container, network: &Network) -> Result<Reservation, EngineError> {
+    pub(super) async fn reserve_ports(
+        &self,
+        container: &Container,
+        network: &Network,
+    ) -> Result<Reservation, EngineError> {
         let spec = &container.spec.network;
         let mut bindings = spec.publish.clone();
         if spec.publish_all {
@@ -149,17 +148,7 @@ impl Engine {
         let address = pool
             .lease(&self.store().leases()?)
             .map_err(|error| EngineError::new(super::ErrorKind::Internal, error.to_string()))?;
-        let spec = &container.spec.network;
-        let endpoint = Endpoint {
-            name: container.name.clone(),
-            address,
-            mac: spec.mac.unwrap_or_else(|| ipam::mac_for(address)),
-            port: crate::bridge::port_name(&container.id, address),
-            published: ports.published.clone(),
-            exposed: PortRange::runs(&spec.expose),
-            links: links::intended(spec),
-            names: self.names(container)?,
-        };
+        let endpoint = endpoint(container, address, ports, self.names(container)?);
         self.store().update_container(&row(container)?, Some(&endpoint))?;
         Ok(endpoint)
     }
@@ -208,4 +197,31 @@ async fn unpin(netns: Option<&NetNs>) {
     if let Some(netns) = netns.cloned() {
         log_error("unpin the namespace", blocking(move || netns.unpin()).await);
     }
+}
+
+/// A container's place on the bridge, by what it asked for and what it was given.
+pub(super) fn endpoint(container: &Container, address: Ipv4Addr, ports: &Reservation, names: Names) -> Endpoint {
+    let spec = &container.spec.network;
+    Endpoint {
+        name: container.name.clone(),
+        address,
+        mac: spec.mac.unwrap_or_else(|| ipam::mac_for(address)),
+        port: crate::bridge::port_name(&container.id, address),
+        published: ports.published.clone(),
+        exposed: PortRange::runs(&spec.expose),
+        links: links::intended(spec),
+        names,
+    }
+}
+
+/// Whether another may join its network namespace.
+pub(super) fn joinable(target: &Container) -> Result<(), EngineError> {
+    if target.state.status.is_running() {
+        return Ok(());
+    }
+    Err(EngineError::conflict(format!(
+        "cannot join network namespace of a non running container: container {} is {}",
+        target.name,
+        target.state.status.as_str()
+    )))
 }

@@ -6,10 +6,6 @@
 //! A container ends whatever nft says. If its dismissal is refused, its flows end all the same; and again when a later
 //! transaction, which writes everything anew, has taken its elements away.
 
-use std::sync::Arc;
-use std::time::Instant;
-
-use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
 use super::conntrack::Closed;
@@ -22,7 +18,7 @@ use super::nft::Committed;
 use super::writers::Writers;
 use super::{FirewallError, compare, conntrack, names, nft, ruleset};
 use crate::model::audit::Difference;
-use crate::model::{Change, Intent, NetworkOptions, Outcomes};
+use crate::model::{Change, Intent, NetworkOptions};
 
 const CHANGE: &str = "change the firewall";
 
@@ -45,7 +41,6 @@ pub(super) struct Committer {
     options: NetworkOptions,
     writers: Writers,
     denials: Denials,
-    commits: Arc<Outcomes>,
     /// What the last successful transaction left in force.
     elements: Elements,
     /// The kernel may hold elements that should have gone: the next transaction writes the whole table.
@@ -58,13 +53,12 @@ pub(super) struct Committer {
 }
 
 impl Committer {
-    pub(super) fn new(options: NetworkOptions, writers: Writers, denials: Denials, commits: Arc<Outcomes>) -> Self {
+    pub(super) fn new(options: NetworkOptions, writers: Writers, denials: Denials) -> Self {
         let elements = Elements::none(&options);
         Self {
             options,
             writers,
             denials,
-            commits,
             elements,
             stale: false,
             overdue: Vec::new(),
@@ -142,7 +136,7 @@ impl Committer {
             return true;
         }
         let transaction = serde_json::json!({ "nftables": commands });
-        match self.carry("bring the firewall up to date", &transaction).await {
+        match nft::commit("bring the firewall up to date", &transaction, &self.writers).await {
             Ok(committed) => {
                 committed.settled().await;
                 tracing::info!(%table, "the firewall stands but for elements that follow what has changed");
@@ -212,7 +206,7 @@ impl Committer {
         if delta.is_empty() {
             return Ok(Committed::default());
         }
-        self.carry(CHANGE, &ruleset::change(&self.options, delta)).await
+        nft::commit(CHANGE, &ruleset::change(&self.options, delta), &self.writers).await
     }
 
     async fn repair(&mut self) -> Result<(), FirewallError> {
@@ -232,14 +226,6 @@ impl Committer {
         Ok(Committed::default())
     }
 
-    /// Carries a transaction into the kernel.
-    async fn carry(&self, step: &'static str, transaction: &impl Serialize) -> Result<Committed, FirewallError> {
-        let begun = Instant::now();
-        let committed = nft::commit(step, transaction, &self.writers).await;
-        self.commits.observe(committed.is_ok(), begun.elapsed());
-        committed
-    }
-
     /// Writes both tables anew. Their counters begin at nothing.
     async fn replace(
         &self,
@@ -248,7 +234,7 @@ impl Committer {
         elements: &Elements,
     ) -> Result<Committed, FirewallError> {
         self.denials.before_new_tables().await;
-        let written = self.carry(step, &ruleset::replace(options, elements)).await;
+        let written = nft::commit(step, &ruleset::replace(options, elements), &self.writers).await;
         self.denials.after_new_tables(written.is_ok());
         written
     }

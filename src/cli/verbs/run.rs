@@ -1,5 +1,6 @@
 //! `run` and `create`.
 
+use bollard::models::ContainerCreateBody;
 use bollard::query_parameters::{CreateContainerOptions, CreateContainerOptionsBuilder, StartContainerOptions};
 use clap::ArgAction;
 
@@ -70,6 +71,17 @@ impl Create {
 }
 
 impl Run {
+    /// What would be asked of the daemon.
+    pub(super) fn body(&self) -> Result<ContainerCreateBody, CliError> {
+        let here = std::env::current_dir().unwrap_or_else(|_| "/".into());
+        self.flags.body(self.streams()?, &here, &|name| std::env::var(name).ok(), terminal::size())
+    }
+
+    /// `--name`.
+    pub(super) fn name(&self) -> Option<&str> {
+        self.flags.name.as_deref()
+    }
+
     pub(in crate::cli) async fn run(self, client: &Client) -> Outcome {
         let flags = &self.flags;
         let streams = self.streams().map_err(|error| error.with_code(RUN_FAILED))?;

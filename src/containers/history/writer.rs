@@ -29,20 +29,13 @@ pub(super) struct Told {
 }
 
 enum What {
-    Changed(Box<Changed>),
+    Changed { change: Change, origin: Origin, created: Option<Creation> },
     Tampered { what: Vec<String>, by: Option<Process>, left: bool },
-}
-
-/// A change, and whose doing it was.
-struct Changed {
-    change: Change,
-    origin: Origin,
-    created: Option<Creation>,
 }
 
 impl Told {
     pub(super) fn changed(change: Change, origin: Origin, created: Option<Creation>) -> Self {
-        Self { time: now(), what: What::Changed(Box::new(Changed { change, origin, created })) }
+        Self { time: now(), what: What::Changed { change, origin, created } }
     }
 
     pub(super) fn tampered(tampering: &Tampering) -> Self {
@@ -141,7 +134,7 @@ impl Writer {
             let mut flushed = Vec::new();
             while let Some(message) = next.take() {
                 match message {
-                    Message::Told(told) => self.hear(told),
+                    Message::Told(told) => self.hear(*told),
                     Message::Flush(reply) => flushed.push(reply),
                 }
                 if self.lines.len() < TOGETHER {
@@ -167,23 +160,22 @@ impl Writer {
     fn hear(&mut self, told: Told) {
         let Told { time, what } = told;
         match what {
-            What::Changed(changed) => {
+            What::Changed { change, origin, created } => {
                 self.enter_repairs();
-                self.change(time, *changed);
+                self.change(time, &change, origin, created);
             }
-            What::Tampered { what, by, left } => self.repair(time, what, by.as_ref(), left),
+            What::Tampered { what, by, left } => self.repair(time, what, by, left),
         }
     }
 
-    fn change(&mut self, time: i64, changed: Changed) {
-        let Changed { change, mut origin, created } = changed;
-        let (id, endpoint) = match &change {
+    fn change(&mut self, time: i64, change: &Change, mut origin: Origin, created: Option<Creation>) {
+        let (id, endpoint) = match change {
             Change::Admit(id, endpoint) => (id, Some(endpoint)),
             Change::Dismiss(id) => (id, None),
         };
         let name = endpoint.map(|endpoint| &endpoint.name);
         let name = name.or_else(|| Some(&self.reach.endpoint(id)?.name)).cloned();
-        let delta = self.reach.apply(&change);
+        let delta = self.reach.apply(change);
         self.endpoints.insert(id.to_string(), endpoint.map(json));
         // Dismissed without having been there, or named anew as before.
         let Some(name) = name.filter(|_| !delta.is_empty()) else { return };
@@ -201,14 +193,14 @@ impl Writer {
     }
 
     /// The first at once, others of the next seconds together.
-    fn repair(&mut self, time: i64, what: Vec<String>, by: Option<&Process>, left: bool) {
+    fn repair(&mut self, time: i64, what: Vec<String>, by: Option<Process>, left: bool) {
         if self.repairs.as_ref().is_some_and(|repairs| repairs.left != left) {
             self.enter_repairs();
         }
-        let fresh = || Repairs { time, what: BTreeSet::new(), further: 0, by: by.cloned(), left };
+        let fresh = || Repairs { time, what: BTreeSet::new(), further: 0, by: by.clone(), left };
         let repairs = self.repairs.get_or_insert_with(fresh);
         repairs.time = time;
-        if repairs.by.as_ref() != by {
+        if repairs.by != by {
             // By several: nobody is named rather than one of them.
             repairs.by = None;
         }

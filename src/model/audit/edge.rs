@@ -194,6 +194,44 @@ impl Delta {
         members.chain(renamed).chain(&self.names).collect()
     }
 
+    /// In words, a change a line: `+` from now on, `-` no more.
+    pub fn lines(&self) -> Vec<String> {
+        let on_bridge =
+            |sign: char, member: &Member| format!("{sign} {} is on the bridge ({})", member.name, member.address);
+        let joined = self.joined.iter().map(|member| on_bridge('+', member));
+        let left = self.left.iter().map(|member| on_bridge('-', member));
+        let renamed = self.renamed.iter().map(|renamed| format!("~ {} is called {}", renamed.from, renamed.to));
+        let closed = self.closed.iter().map(|edge| format!("- {}", self.words(edge)));
+        let opened = self.opened.iter().map(|edge| format!("+ {}", self.words(edge)));
+        joined.chain(left).chain(renamed).chain(closed).chain(opened).collect()
+    }
+
+    /// One edge: `web -> db: 5432/tcp, by the link "store"`.
+    fn words(&self, edge: &Edge) -> String {
+        let end = |end: &End| match end {
+            End::Container(id) => self.name_of(id).map_or(id.short(), ContainerName::as_str).to_owned(),
+            End::Containers => "every container".to_owned(),
+            End::Host => "the host".to_owned(),
+            End::Outside => "the outside".to_owned(),
+            End::Anyone => "anyone".to_owned(),
+        };
+        let service = edge.service.map_or_else(|| "anything".to_owned(), |service| service.to_string());
+        let by = match &edge.by {
+            By::Bridge => "over the bridge".to_owned(),
+            By::Link { alias } => format!("by the link {alias:?}"),
+            By::Publish { address, port } => match edge.service {
+                Some(Service::Ports(ports)) if ports.last > ports.first => {
+                    format!("published at {address}:{port}-{}", port.saturating_add(ports.last - ports.first))
+                }
+                _ => format!("published at {address}:{port}"),
+            },
+            By::Routed { masqueraded: true } => "through the host, in its name".to_owned(),
+            By::Routed { masqueraded: false } => "through the host".to_owned(),
+            By::Names => "by the daemon's name server".to_owned(),
+        };
+        format!("{} -> {}: {service}, {by}", end(&edge.from), end(&edge.to))
+    }
+
     /// What a container was called then.
     pub fn name_of(&self, id: &ContainerId) -> Option<&ContainerName> {
         self.containers().into_iter().find(|(one, _)| *one == id).map(|(_, name)| name)

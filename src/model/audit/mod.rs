@@ -10,32 +10,41 @@
 //! | `why` | one cell in depth |
 //! | `drift` | what differs between intent and kernel |
 //! | `probe` | what real packets did |
+//! | `checked` | what came of expectations |
+//! | `linted` | holes wider than their purpose |
+//! | `preview` | what a run would change |
 //! | `finding` | what an operator should know, by kind |
 //! | `log` | what was denied, and how much of it was not seen |
 //! | `edge`, `reach` | who can talk to whom in as few words as say it, and the difference that a change makes |
 //! | `origin` | whose doing a change is |
 //! | `history` | each change: when, by whom, what it opened and closed |
 
+mod checked;
 mod drift;
 mod edge;
 mod finding;
 mod history;
+mod linted;
 mod log;
 mod matrix;
 mod origin;
 mod party;
+mod preview;
 mod probe;
 mod reach;
 mod why;
 
+pub use checked::{Checked, Expectation, Outcome};
 pub use drift::{Difference, Drift, Subject};
 pub use edge::{By, Delta, Edge, End, Member, Renamed};
 pub use finding::{Finding, Severity};
 pub use history::{Break, Chain, Creation, Entry, Happening, Head, History, Opening, Verified, opening};
+pub use linted::Linted;
 pub use log::{CauseCounts, ContainerCounts, Correspondent, Counts, Denial, DenialLog, LogLine};
 pub use matrix::{Cell, Cells, Intended, Matrix, Reason, Verdict, Way};
 pub use origin::{Origin, Peer, Requester};
 pub use party::{Listener, Party, PartyKind, PartyPort, Service};
+pub use preview::Preview;
 pub use probe::{Probe, Sent};
 pub use reach::{Reach, delta};
 pub use why::{Asked, Decider, Why, WhyWay};

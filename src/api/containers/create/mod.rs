@@ -50,12 +50,7 @@ struct Action {
 
 /// Creates a container.
 pub(in crate::api) async fn create(api: &Api, query: &Query, request: Request<Incoming>) -> Result<Response, ApiError> {
-    check_platform(query.get("platform"))?;
-    let name = query.get("name").filter(|name| !name.is_empty()).map(str::to_owned);
-    let body: Value = body::read_json(request).await?;
-    let config = api.engine.config();
-    let daemon = Daemon { cpus: cpus(), log_driver: &config.log_driver, log_opts: &config.log_opts };
-    let Action { create, mut warnings, console } = parse(name.as_deref(), body, &daemon)?;
+    let Action { create, mut warnings, console } = read_action(api, query, request).await?;
     let engine = api.engine.clone();
     let created = to_the_end(api, async move {
         let created = engine.create(create).await?;
@@ -68,6 +63,25 @@ pub(in crate::api) async fn create(api: &Api, query: &Query, request: Request<In
     let created = created.await??;
     warnings.extend(created.warnings);
     Ok(body::json(StatusCode::CREATED, &ContainerCreateResponse { id: created.id.to_string(), warnings }))
+}
+
+/// What a request asks for, and what to warn of; nothing is created.
+pub(in crate::api) async fn read(
+    api: &Api,
+    query: &Query,
+    request: Request<Incoming>,
+) -> Result<(CreateRequest, Vec<String>), ApiError> {
+    let Action { create, warnings, .. } = read_action(api, query, request).await?;
+    Ok((create, warnings))
+}
+
+async fn read_action(api: &Api, query: &Query, request: Request<Incoming>) -> Result<Action, ApiError> {
+    check_platform(query.get("platform"))?;
+    let name = query.get("name").filter(|name| !name.is_empty()).map(str::to_owned);
+    let body: Value = body::read_json(request).await?;
+    let config = api.engine.config();
+    let daemon = Daemon { cpus: cpus(), log_driver: &config.log_driver, log_opts: &config.log_opts };
+    parse(name.as_deref(), body, &daemon)
 }
 
 /// `--platform`: only the machine's own.

@@ -6,8 +6,7 @@ use crate::cli::client::Client;
 use crate::cli::error::{CliError, Outcome};
 use crate::cli::verbs::time;
 use crate::cli::{complain, print};
-use crate::model::audit::{self, By, Chain, Creation, Delta, Edge, End, Entry, Happening, Service};
-use crate::model::{ContainerId, ContainerName};
+use crate::model::audit::{self, Chain, Creation, Delta, Entry, Happening};
 
 /// The exit code of a chain that is not whole.
 const BROKEN: u8 = 3;
@@ -112,21 +111,15 @@ fn told(entry: &Entry) -> String {
     let _ = writeln!(text, "{} #{} {}", time, entry.entry, headline(&entry.change, &entry.delta));
     let by = entry.origin.by();
     let by = if by.is_empty() { by } else { format!(", by {by}") };
-    let _ = writeln!(text, "    {}{by}", short(entry.origin.request()));
+    let _ = writeln!(text, "    {}{by}", entry.origin.request());
     if let Happening::Admit { created: Some(Creation { when, origin }), .. } = &entry.change {
         let when = when.parse::<jiff::Timestamp>().map_or_else(|_| when.clone(), |time| format!("{time:.3}"));
-        let _ = writeln!(text, "    created {when}: {}, by {}", short(origin.request()), origin.by());
+        let _ = writeln!(text, "    created {when}: {}, by {}", origin.request(), origin.by());
     }
-    for line in lines(&entry.delta) {
+    for line in entry.delta.lines() {
         let _ = writeln!(text, "    {line}");
     }
     text
-}
-
-/// A request with ids as people are shown them. (JSON has it to the letter.)
-fn short(request: &str) -> String {
-    let id = |word: &str| word.parse::<ContainerId>().map_or_else(|_| word.to_owned(), |id| id.short().to_owned());
-    request.split('/').map(id).collect::<Vec<_>>().join("/")
 }
 
 fn headline(change: &Happening, delta: &Delta) -> String {
@@ -154,40 +147,6 @@ fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
-fn lines(delta: &Delta) -> Vec<String> {
-    let joined = delta.joined.iter().map(|member| format!("+ {} is on the bridge ({})", member.name, member.address));
-    let left = delta.left.iter().map(|member| format!("- {} is on the bridge ({})", member.name, member.address));
-    let renamed = delta.renamed.iter().map(|renamed| format!("~ {} is called {}", renamed.from, renamed.to));
-    let closed = delta.closed.iter().map(|edge| format!("- {}", edge_in_words(edge, delta)));
-    let opened = delta.opened.iter().map(|edge| format!("+ {}", edge_in_words(edge, delta)));
-    joined.chain(left).chain(renamed).chain(closed).chain(opened).collect()
-}
-
-fn edge_in_words(edge: &Edge, delta: &Delta) -> String {
-    let end = |end: &End| match end {
-        End::Container(id) => delta.name_of(id).map_or(id.short(), ContainerName::as_str).to_owned(),
-        End::Containers => "every container".to_owned(),
-        End::Host => "the host".to_owned(),
-        End::Outside => "the outside".to_owned(),
-        End::Anyone => "anyone".to_owned(),
-    };
-    let service = edge.service.map_or_else(|| "anything".to_owned(), |service| service.to_string());
-    let by = match &edge.by {
-        By::Bridge => "over the bridge".to_owned(),
-        By::Link { alias } => format!("by the link {alias:?}"),
-        By::Publish { address, port } => match edge.service {
-            Some(Service::Ports(ports)) if ports.last > ports.first => {
-                format!("published at {address}:{port}-{}", port.saturating_add(ports.last - ports.first))
-            }
-            _ => format!("published at {address}:{port}"),
-        },
-        By::Routed { masqueraded: true } => "through the host, in its name".to_owned(),
-        By::Routed { masqueraded: false } => "through the host".to_owned(),
-        By::Names => "by the daemon's name server".to_owned(),
-    };
-    format!("{} -> {}: {service}, {by}", end(&edge.from), end(&edge.to))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,7 +166,7 @@ mod tests {
         };
         let comes = entry(
             serde_json::json!({ "kind": "admit", "container": web, "name": "web", "created": created }),
-            request(&format!("POST /v1.50/containers/{web}/start")),
+            request("POST /containers/web/start"),
             serde_json::json!({
                 "joined": [{ "id": web, "name": "web", "address": "172.17.0.3" }],
                 "opened": [

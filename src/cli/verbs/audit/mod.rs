@@ -1,11 +1,16 @@
 //! `audit`: who can talk to whom, on which port, and why. A file a verb.
 
 mod ask;
+mod assert;
 mod drift;
 mod explain;
 mod history;
+mod lint;
 mod log;
 mod matrix;
+mod preview;
+mod report;
+mod serve;
 
 use crate::cli::client::Client;
 use crate::cli::error::Outcome;
@@ -32,6 +37,15 @@ pub(in crate::cli) enum Audit {
     Log(log::Log),
     /// Show who can talk to whom, on which port, by which way and why: what should be beside what the kernel does
     Matrix(matrix::Show),
+    /// Hold a file of expectations against what is; exit code 0 if all hold, 1 if one is violated, 2 if one cannot be
+    /// said, 3 if intent, kernel and packets disagree about one
+    Assert(assert::Assert),
+    /// Find holes that are wider than their purpose; exit code 1 if there are any
+    Lint(lint::Lint),
+    /// Show what a run would change of who can talk to whom, and run nothing
+    Preview(Box<preview::Preview>),
+    /// Serve the report as a live page, for this machine unless an address is given, until interrupted
+    Serve(serve::Serve),
 }
 
 impl Audit {
@@ -42,6 +56,10 @@ impl Audit {
             Self::History(verb) => verb.run(client).await,
             Self::Log(verb) => verb.run(client).await,
             Self::Matrix(verb) => verb.run(client).await,
+            Self::Assert(verb) => verb.run(client).await,
+            Self::Lint(verb) => verb.run(client).await,
+            Self::Preview(verb) => verb.run(client).await,
+            Self::Serve(verb) => verb.run(client).await,
         }
     }
 }

@@ -4,11 +4,12 @@ mod csv;
 mod graph;
 mod table;
 
-use super::ask;
+use super::{ask, report};
 use crate::cli::client::Client;
 use crate::cli::error::Outcome;
 use crate::cli::print;
 use crate::model::audit::{Cell, Matrix, Way};
+use crate::report::{Kept, page};
 
 /// `audit matrix`.
 #[derive(Debug, clap::Args)]
@@ -37,6 +38,8 @@ enum Format {
     Dot,
     /// What is allowed, for Mermaid
     Mermaid,
+    /// The report: one page for a browser, with findings, drift, history and denied packets
+    Html,
 }
 
 impl Show {
@@ -49,11 +52,15 @@ impl Show {
             return Ok(0);
         }
         let matrix: Matrix = ask::read(&answer)?;
+        if matches!(self.format, Format::Html) {
+            print(&page(&report::about(client, matrix).await?, Kept::File))?;
+            return Ok(0);
+        }
         print(&match self.format {
             Format::Csv => csv::text(&matrix),
             Format::Dot => graph::dot(&matrix),
             Format::Mermaid => graph::mermaid(&matrix),
-            Format::Table | Format::Json => table::text(&matrix),
+            Format::Table | Format::Json | Format::Html => table::text(&matrix),
         })?;
         Ok(0)
     }
