@@ -100,7 +100,7 @@ fn a_restart_writes_the_difference_only() {
     let _linked = host.run("busybox").flags(&["--link", "web"]).publish("8080:80").cmd(&WAITS).start();
     is_counted(&host, "inet lan", || drop(host.lan().sh(&format!("ping -c 1 -W 1 {}", web.address()))));
     let listed = || -> String {
-        let text = host.sh("for f in inet bridge; do nft --handle list table $f pontoon-pontoon0; done").ok();
+        let text = host.sh("for f in inet arp bridge; do nft --handle list table $f pontoon-pontoon0; done").ok();
         // Elements come in any order.
         let mut words: Vec<&str> = text.split([',', '\n', '{', '}']).map(str::trim).collect();
         words.retain(|word| !word.is_empty() && !word.starts_with("packets"));

@@ -23,7 +23,7 @@ fn the_document_shows_the_rules_that_are_in_force() {
         web.publish("8080:80").publish("9000-9099:9000-9099").publish("127.0.0.1:5353:53/udp").cmd(&waits).start();
 
     let mut listed = BTreeMap::new();
-    for family in ["inet", "bridge"] {
+    for family in ["inet", "arp", "bridge"] {
         let mut text = host.sh(&format!("nft --stateless list table {family} pontoon-pontoon0")).ok();
         for (container, address, name) in [(&db, "0002", "vethDB"), (&web, "0003", "vethWEB")] {
             text = text.replace(&format!("veth{}{address}", &container.id[..7]), name);

@@ -193,6 +193,7 @@ async fn resolve_network(config: &Config) -> anyhow::Result<Option<NetworkOption
     ipam::validate(bip, config.fixed_cidr).context("invalid --fixed-cidr")?;
     Ok(Some(NetworkOptions {
         bridge: name.clone(),
+        own_bridge: !matches!(config.bridge, BridgeChoice::Existing(_)),
         bip,
         fixed_cidr: config.fixed_cidr,
         mtu: config.mtu,

@@ -86,4 +86,45 @@ fn names_are_answered_without_it() {
     let client = host.run("busybox").name("web").hostname("web").cmd(&["sleep", "1000"]).start();
     let answer = client.sh("nslookup web");
     assert!(answer.ok().contains(&client.address()), "{answer}");
+    // By port 53, from where they are led to the daemon's own port, and not there.
+    let port = host.sh("nft list chain inet pontoon-pontoon0 nat_prerouting | grep -o 'dnat ip to [^ ]*'").ok();
+    let port = port.rsplit(':').next().expect("a port").to_owned();
+    let station = host.station(&client);
+    let asks = |port: &str| station.sh(&format!("timeout 2 bash -c '</dev/tcp/172.17.0.1/{port}'")).code == 0;
+    assert!(!asks(&port), "port {port} is open");
+    assert!(asks("53"));
+    let _frozen = host.freeze_daemon();
+    host.sh("nft flush chain inet pontoon-pontoon0 input").ok();
+    assert!(asks(&port), "the control");
+}
+
+/// The kernel hands frames to LLDP's address to the port's own IP layer, past the bridge and all that judges what comes by
+/// it; so they carry what they like, in whoever's name.
+#[test]
+fn frames_for_the_bridge_itself_carry_nothing_to_the_host() {
+    let host = Host::with(&["--host-access=false"]);
+    let service = host.service("0.0.0.0:5000");
+    let mallory = host.run("busybox").cmd(&["sleep", "1000"]).start();
+    let victim = host.run("busybox").cmd(&["sleep", "1000"]).start();
+    let (station, victim) = (host.station(&mallory), host.station(&victim));
+    let attacks = || {
+        let mut all = Vec::new();
+        for last in [0u8, 1, 2, 3, 0xd, 0xe, 0xf] {
+            for (whose, ip) in [("its own", station.ip), ("another's", victim.ip)] {
+                all.push(attack(&format!("01:80:c2:00:00:{last:02x} from {whose} address"), |t| {
+                    let packet = Ipv4::new(ip, [172, 17, 0, 1].into()).udp(40_000, 5000, &t.0);
+                    ethernet(station.mac, [1, 0x80, 0xc2, 0, 0, last], IPV4, &packet)
+                }));
+            }
+        }
+        all
+    };
+    volley_at(&station, &[&service], &attacks()).nothing();
+    {
+        // The control: as a port is by itself, and with all our tables.
+        let _frozen = host.freeze_daemon();
+        host.sh(&format!("ip link set {} type bridge_slave group_fwd_mask 0", station.interface_on_the_host())).ok();
+        let lldp = ["its own", "another's"].map(|whose| format!("01:80:c2:00:00:0e from {whose} address"));
+        volley_at(&station, &[&service], &attacks()).nothing_but(&lldp.each_ref().map(String::as_str));
+    }
 }

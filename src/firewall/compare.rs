@@ -35,7 +35,9 @@ pub(super) async fn differences(
     let mut differences = Vec::new();
     for ((family, plan), held) in Family::ALL.into_iter().zip(planned).zip(held) {
         let Some((listing, found)) = held else {
-            differences.push(words.no_table(family));
+            if family.is_used(options.own_bridge) {
+                differences.push(words.no_table(family));
+            }
             continue;
         };
         let changes = Structure::read(&listing).changes(&Structure::read(plan));
@@ -96,6 +98,7 @@ impl Words<'_> {
     fn no_table(&self, family: Family) -> Difference {
         let what = match family {
             Family::Inet => "nothing judges who reaches containers, and no published port leads to one",
+            Family::Arp => "the host believes strangers on the bridge who has which address",
             Family::Bridge => "nothing keeps containers from speaking in each other's names",
         };
         plain(Subject::Rule, "table-missing", format!("table {family} {} is missing: {what}", self.table))

@@ -7,7 +7,7 @@ use nftables::expr::MetaKey;
 use nftables::schema::{NfListObject, SetType};
 use nftables::types::{NfChainType, NfHook};
 
-use super::names::{Cause, Family, SetName};
+use super::names::{ADMITTED, Cause, Family, SetName};
 use super::plan::{Plan, condemn};
 use super::syntax::*;
 use crate::model::NetworkOptions;
@@ -30,15 +30,16 @@ pub(super) fn objects(options: &NetworkOptions) -> Vec<NfListObject<'static>> {
     }
     plan.cause(Cause::Ethertype);
     plan.cause(Cause::Control);
+    if options.own_bridge {
+        plan.cause(Cause::Stranger);
+    }
     if !options.icc {
         plan.cause(Cause::Icc);
     }
     ipv4(&mut plan);
     arp(&mut plan);
     entrance(&mut plan);
-    if !options.icc {
-        apart(&mut plan);
-    }
+    apart(&mut plan);
     plan.objects()
 }
 
@@ -68,26 +69,53 @@ fn arp(plan: &mut Plan<'_>) {
 /// looks through tags.)
 fn entrance(plan: &mut Plan<'_>) {
     plan.chain("from_port");
+    plan.rule("from_port", vec![to_the_bridge(), condemn(Cause::Control)], "to the bridge itself");
     let types = [("ip", "from_port_ipv4"), ("arp", "from_port_arp"), ("ip6", Cause::Ipv6.as_str())];
     let dispatch = choose(field("ether", "type"), types.map(|(kind, chain)| (text(kind), goto(chain))));
     plan.rule("from_port", vec![dispatch], "by what the frame says it carries");
     plan.rule("from_port", vec![condemn(Cause::Ethertype)], "anything else, VLAN tags too");
     plan.base("prerouting", NfChainType::Filter, NfHook::Prerouting, FIRST);
     let by_container = || equal(in_port(), held_in(SetName::PORTS));
-    plan.rule("prerouting", vec![by_container(), goto("from_port")], "from containers");
+    let admitted = plan.options.own_bridge.then(|| mark(ADMITTED));
+    let enters = [by_container()].into_iter().chain(admitted).chain([goto("from_port")]);
+    plan.rule("prerouting", enters.collect(), "from containers");
     // These go to the bridge itself without passing prerouting, and would teach it addresses. (LLDP does not even pass
-    // here; it teaches nothing, as ports of ours do not learn.)
+    // here, but goes to the port's own IP layer: our ports are told to treat it like any frame.)
     plan.base("input", NfChainType::Filter, NfHook::Input, FIRST);
-    let reserved = equal(masked(field("ether", "daddr"), "ff:ff:ff:ff:ff:f0"), text("01:80:c2:00:00:00"));
-    plan.rule("input", vec![by_container(), reserved, condemn(Cause::Control)], "from containers to the bridge");
+    let reserved = vec![by_container(), to_the_bridge(), condemn(Cause::Control)];
+    plan.rule("input", reserved, "from containers to the bridge");
+    if plan.options.own_bridge {
+        // Whoever can mark packets shall not mark them so.
+        plan.rule("prerouting", vec![unmark(ADMITTED)], "from anywhere else");
+        plan.rule("input", vec![to_the_bridge(), unmark(ADMITTED)], "from anywhere else");
+    }
 }
 
-/// With `icc=false` every port is isolated, so that nothing comes here; should that ever fail, this holds.
+/// IEEE 802.1D, 7.12.6: reserved addresses.
+fn to_the_bridge() -> Stmt {
+    equal(masked(field("ether", "daddr"), "ff:ff:ff:ff:ff:f0"), text("01:80:c2:00:00:00"))
+}
+
+/// What is bridged. With `icc=false` every port is isolated, so that nothing comes from one to another; should that ever
+/// fail, this holds. On the daemon's own bridge there is nobody but containers, whatever else hangs off it.
 fn apart(plan: &mut Plan<'_>) {
+    let (own, icc) = (plan.options.own_bridge, plan.options.icc);
+    if !own && icc {
+        return;
+    }
+    let by = || equal(in_port(), held_in(SetName::PORTS));
+    let out = || equal(meta(MetaKey::Oifname), held_in(SetName::PORTS));
     plan.base("forward", NfChainType::Filter, NfHook::Forward, FILTER);
-    let out = equal(meta(MetaKey::Oifname), held_in(SetName::PORTS));
-    let between = vec![equal(in_port(), held_in(SetName::PORTS)), out, condemn(Cause::Icc)];
-    plan.rule("forward", between, "between containers, nothing is bridged");
+    if !icc {
+        plan.rule("forward", vec![by(), out(), condemn(Cause::Icc)], "between containers, nothing is bridged");
+    }
+    if own {
+        let not = |key| unequal(meta(key), held_in(SetName::PORTS));
+        let from = vec![out(), not(MetaKey::Iifname), condemn(Cause::Stranger)];
+        plan.rule("forward", from, "to containers, from who is none");
+        let to = vec![by(), not(MetaKey::Oifname), condemn(Cause::Stranger)];
+        plan.rule("forward", to, "from containers, to who is none");
+    }
 }
 
 fn in_port() -> Expr {

@@ -31,14 +31,15 @@ pub(super) struct Held {
 impl Held {
     /// Asks the kernel. `None`: it lacks one of the tables, or nft's answer cannot be read.
     pub(super) async fn now(options: &NetworkOptions) -> Option<Self> {
-        let table = names::table(options);
+        let options = options.clone();
         tokio::task::spawn_blocking(move || {
-            let rules = structure(&table)?;
-            let lists = Family::ALL.map(|family| {
+            let rules = structure(&options)?;
+            let table = names::table(&options);
+            let lists = Family::of(&options).map(|family| {
                 let listed = nft::ask(&["-j", "list", "table", &family.to_string(), &table]).ok()?;
                 serde_json::from_str::<Value>(&listed).ok()
             });
-            let elements = lists.into_iter().map(|list| Some(elements_in(&list?))).collect::<Option<Vec<_>>>()?;
+            let elements = lists.map(|list| Some(elements_in(&list?))).collect::<Option<Vec<_>>>()?;
             Some(Self { rules, elements: elements.into_iter().flatten().collect() })
         })
         .await
@@ -49,13 +50,13 @@ impl Held {
     pub(super) async fn planned(options: &NetworkOptions, elements: &Elements) -> Option<Self> {
         let (tell, told) = oneshot::channel();
         let payload = serde_json::to_vec(&ruleset::replace(options, &Elements::none(options))).ok()?;
-        let table = names::table(options);
+        let options = options.clone();
         // The namespace ends with the thread, which must be nobody else's.
         std::thread::spawn(move || {
             let listed = || {
                 unshare(CloneFlags::CLONE_NEWNET).ok()?;
                 nft::feed(&payload).ok()?;
-                structure(&table)
+                structure(&options)
             };
             let _ = tell.send(listed());
         });
@@ -134,8 +135,13 @@ pub(super) fn by_family(table: &str) -> std::io::Result<Vec<Option<(String, BTre
     Ok(held)
 }
 
-fn structure(table: &str) -> Option<Vec<String>> {
-    let list = |family: Family| nft::ask(&["--stateless", "--terse", "list", "table", &family.to_string(), table]).ok();
+/// A listing for each family; empty where there is no table and should be none.
+fn structure(options: &NetworkOptions) -> Option<Vec<String>> {
+    let table = names::table(options);
+    let list = |family: Family| {
+        let listed = nft::ask(&["--stateless", "--terse", "list", "table", &family.to_string(), &table]).ok();
+        if family.is_used(options.own_bridge) { listed } else { Some(listed.unwrap_or_default()) }
+    };
     Family::ALL.map(list).into_iter().collect()
 }
 

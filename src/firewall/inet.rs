@@ -6,11 +6,12 @@ use nftables::types::{NfChainType, NfHook};
 
 use super::names::{Cause, Family, SetName};
 use super::plan::{Plan, condemn};
+use super::strangers;
 use super::syntax::*;
 use crate::model::{NetworkOptions, Protocol};
 
 /// Priorities by nft's names (nft(8), "Standard priority names").
-const RAW: i32 = -300;
+pub(super) const RAW: i32 = -300;
 const DSTNAT: i32 = -100;
 const FILTER: i32 = 0;
 const SRCNAT: i32 = 100;
@@ -22,14 +23,13 @@ pub(super) fn objects(options: &NetworkOptions) -> Vec<NfListObject<'static>> {
     let mut plan = Plan::new(options, Family::Inet);
     sets(&mut plan);
     causes(&mut plan);
+    strangers::first(&mut plan);
     loopback(&mut plan);
     publish(&mut plan);
     destinations(&mut plan);
     source_addresses(&mut plan);
     forward(&mut plan);
-    if !options.host_access {
-        host(&mut plan);
-    }
+    input(&mut plan);
     output(&mut plan);
     plan.objects()
 }
@@ -67,7 +67,6 @@ fn causes(plan: &mut Plan<'_>) {
 /// The bridge lets the host's own 127/8 packets out and their replies in (`route_localnet`); nothing else may use that
 /// way. Before conntrack, where replies to masqueraded packets still carry the bridge's address.
 fn loopback(plan: &mut Plan<'_>) {
-    plan.base("raw_prerouting", NfChainType::Filter, NfHook::Prerouting, RAW);
     for side in [destination(), source()] {
         let rule = vec![plan.in_by_bridge(), equal(side, loopback_network()), condemn(Cause::Loopback)];
         plan.rule("raw_prerouting", rule, "the host's loopback is out of reach");
@@ -173,17 +172,39 @@ fn links(plan: &mut Plan<'_>) {
     plan.rule("to_containers", vec![plan.in_by_bridge(), condemn(Cause::Icc)], "between containers, nothing else");
 }
 
-/// What containers may say to the host itself.
-fn host(plan: &mut Plan<'_>) {
+/// What the host itself may be asked.
+fn input(plan: &mut Plan<'_>) {
+    if plan.options.host_access && plan.options.dns_port.is_none() {
+        return;
+    }
     plan.base("input", NfChainType::Filter, NfHook::Input, FILTER);
+    if !plan.options.host_access {
+        host(plan);
+    }
+    if let Some(dns) = plan.options.dns_port {
+        // The gateway's address is the host's, so that a neighbour can ask there what is for containers alone.
+        let near = any_of([text("lo"), text(plan.options.bridge.clone())]);
+        let from_outside = vec![unequal(meta(MetaKey::Iifname), near)];
+        let question = [from_outside, names_are_asked(plan.options, dns), vec![condemn(Cause::Lan)]].concat();
+        plan.rule("input", question, "names are for containers");
+    }
+}
+
+/// On the gateway's port where the daemon answers.
+fn names_are_asked(options: &NetworkOptions, dns: u16) -> Vec<Stmt> {
+    vec![equal(destination(), address(options.gateway())), dns_protocol(), equal(destination_port(), port(dns))]
+}
+
+/// What containers may say to the host.
+fn host(plan: &mut Plan<'_>) {
     plan.chain("from_containers");
     plan.rule("input", vec![plan.in_by_bridge(), goto("from_containers")], "from containers");
     plan.rule("from_containers", vec![in_state(&["established", "related"]), accept()], "what the host began");
     let echo = vec![equal(field("icmp", "type"), text("echo-request")), accept()];
     plan.rule("from_containers", echo, "ping");
     if let Some(dns) = plan.options.dns_port {
-        let gateway = equal(destination(), address(plan.options.gateway()));
-        let question = vec![gateway, dns_protocol(), equal(destination_port(), port(dns)), accept()];
+        // By the port that everybody knows, from which it is led there.
+        let question = [names_are_asked(plan.options, dns), vec![redirected(), accept()]].concat();
         plan.rule("from_containers", question, "names");
     }
     plan.rule("from_containers", vec![condemn(Cause::Host)], "the host's services are out of reach");

@@ -5,8 +5,8 @@
 //! live side by side; no table of anybody else is ever touched.
 //!
 //! - `names`: what tables, sets and causes of dropping are called
-//! - `ruleset`: the transactions; `inet` and `guard`: options → the rules of the two tables; `plan` collects them, and
-//!   `syntax` has nft's words for them
+//! - `ruleset`: the transactions; `inet`, `guard` and `strangers`: options → the rules of the tables; `plan` collects them,
+//!   and `syntax` has nft's words for them
 //! - `elements`: endpoints → facts, and the difference that a change makes (`delta`); `facts`: facts → elements
 //! - `committer`: one transaction after another, shared by changes that come together
 //! - `held`: what the kernel holds already, and the difference to the plan
@@ -36,6 +36,7 @@ mod netfilter;
 mod nft;
 mod plan;
 mod ruleset;
+mod strangers;
 mod structure;
 mod syntax;
 mod watch;

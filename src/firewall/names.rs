@@ -6,21 +6,34 @@ use nftables::types::NfFamily;
 
 use crate::model::NetworkOptions;
 
-/// The daemon's two tables. They have one name, in two families.
+/// The daemon's tables. They have one name, in several families.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Family {
     /// What is routed: publishing, links, masquerading, the host's side.
     Inet,
+    /// What the host hears of who has which address: nothing from strangers on the daemon's bridge.
+    Arp,
     /// What enters by containers' ports on the bridge: the guard against spoofing.
     Bridge,
 }
 
 impl Family {
-    pub(super) const ALL: [Self; 2] = [Self::Inet, Self::Bridge];
+    pub(super) const ALL: [Self; 3] = [Self::Inet, Self::Arp, Self::Bridge];
+
+    /// Those that a daemon with these options has a table in.
+    pub(super) fn of(options: &NetworkOptions) -> impl Iterator<Item = Self> {
+        let own = options.own_bridge;
+        Self::ALL.into_iter().filter(move |family| family.is_used(own))
+    }
+
+    pub(super) fn is_used(self, own_bridge: bool) -> bool {
+        own_bridge || self != Self::Arp
+    }
 
     pub(super) fn nft(self) -> NfFamily {
         match self {
             Self::Inet => NfFamily::INet,
+            Self::Arp => NfFamily::ARP,
             Self::Bridge => NfFamily::Bridge,
         }
     }
@@ -31,6 +44,7 @@ impl fmt::Display for Family {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Inet => "inet",
+            Self::Arp => "arp",
             Self::Bridge => "bridge",
         })
     }
@@ -114,6 +128,8 @@ pub(super) enum Cause {
     Ethertype,
     /// To the bridge itself (802.1D's reserved addresses): spanning tree, LLDP, pause frames.
     Control,
+    /// By a port of the daemon's bridge that is no container's.
+    Stranger,
 }
 
 impl fmt::Display for Cause {
@@ -123,7 +139,7 @@ impl fmt::Display for Cause {
 }
 
 impl Cause {
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::Icc,
         Self::Lan,
         Self::Host,
@@ -135,6 +151,7 @@ impl Cause {
         Self::Ipv6,
         Self::Ethertype,
         Self::Control,
+        Self::Stranger,
     ];
 
     /// By its word.
@@ -156,6 +173,7 @@ impl Cause {
             Self::Ipv6 => "ipv6",
             Self::Ethertype => "ethertype",
             Self::Control => "control",
+            Self::Stranger => "stranger",
         }
     }
 }
@@ -174,6 +192,11 @@ pub(super) fn rates(cause: Cause) -> String {
 pub(super) fn log_prefix(bridge: &str) -> String {
     format!("pontoon:{bridge}:")
 }
+
+/// The bit of a packet's mark that tells the host that the packet entered the bridge by a container's port. The host's
+/// side sees only that it came by the bridge. It is set where a frame enters, and gone before anybody else's table of the
+/// host sees the packet.
+pub(super) const ADMITTED: u32 = 0x1000_0000;
 
 /// The nflog group that a daemon's drops are logged to, from 1024 to 65535: FNV-1a (32 bits) of the bridge's name, modulo
 /// 64512, plus 1024. So daemons side by side do not meet but by an unlikely chance, in which the log lines' prefix still

@@ -104,6 +104,12 @@ impl<'a> Plan<'a> {
             log(prefix, names::log_group(&self.options.bridge))
         };
         match self.family {
+            // Strangers call themselves what they like.
+            _ if cause == Cause::Stranger => {
+                let note = vec![counted_as(name), seldom(), log()];
+                self.rule(name, note, "all are counted, some are logged");
+            }
+            Family::Arp => {}
             // The guard's chains are reached from containers' ports only.
             Family::Bridge => {
                 let port = meta(MetaKey::Iifname);

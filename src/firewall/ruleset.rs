@@ -5,7 +5,7 @@ use nftables::schema::{NfCmd, NfListObject, NfObject, Nftables, Table};
 use super::delta::Delta;
 use super::elements::Elements;
 use super::names::{self, Family};
-use super::{guard, inet};
+use super::{guard, inet, strangers};
 use crate::model::NetworkOptions;
 
 /// The transaction that replaces whatever the tables held. They exist afterwards, whether they did before or not.
@@ -15,12 +15,17 @@ pub(super) fn replace(options: &NetworkOptions, elements: &Elements) -> Nftables
         let name = names::table(options);
         let table = || NfListObject::Table(Table { family: family.nft(), name: name.clone().into(), handle: None });
         // Deleting what may not be there is an error, so it is made first.
-        let fresh = [NfCmd::Add(table()), NfCmd::Delete(table()), NfCmd::Add(table())];
+        objects.extend([NfCmd::Add(table()), NfCmd::Delete(table())].map(NfObject::CmdObject));
+        if !family.is_used(options.own_bridge) {
+            continue;
+        }
         let content = match family {
             Family::Inet => inet::objects(options),
+            Family::Arp => strangers::arp(options),
             Family::Bridge => guard::objects(options),
         };
-        objects.extend(fresh.into_iter().chain(content.into_iter().map(NfCmd::Add)).map(NfObject::CmdObject));
+        let content = [table()].into_iter().chain(content);
+        objects.extend(content.map(NfCmd::Add).map(NfObject::CmdObject));
     }
     objects.extend(elements.commands(&names::table(options)));
     Nftables { objects: objects.into() }

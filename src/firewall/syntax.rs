@@ -6,7 +6,9 @@ use std::net::Ipv4Addr;
 use ipnetwork::Ipv4Network;
 use nftables::expr::{BinaryOperation, CT, CTDir, Elem, Expression, Fib, FibFlag, FibResult, Map, Meta, MetaKey};
 use nftables::expr::{NamedExpression, Payload, PayloadField, Prefix, Range, SetItem};
-use nftables::stmt::{Counter, JumpTarget, Limit, Log, Match, Meter, NAT, NATFamily, Operator, Statement, VerdictMap};
+use nftables::stmt::{
+    Counter, JumpTarget, Limit, Log, Mangle, Match, Meter, NAT, NATFamily, Operator, Statement, VerdictMap,
+};
 
 use super::names::{self, Cause, SetName};
 use crate::model::{MacAddr, PortRange, Protocol};
@@ -125,6 +127,32 @@ pub(super) fn in_by(interface: &str) -> Stmt {
 /// Out by this interface.
 pub(super) fn out_by(interface: &str) -> Stmt {
     equal(meta(MetaKey::Oifname), text(interface.to_owned()))
+}
+
+/// The packet's mark has none of these bits.
+pub(super) fn unmarked(bits: u32) -> Stmt {
+    let masked = BinaryOperation::AND(meta(MetaKey::Mark), Expression::Number(bits));
+    equal(Expression::BinaryOperation(Box::new(masked)), Expression::Number(0))
+}
+
+/// These bits of the packet's mark become 1.
+pub(super) fn mark(bits: u32) -> Stmt {
+    set_mark(BinaryOperation::OR(vec![meta(MetaKey::Mark), Expression::Number(bits)]))
+}
+
+/// These bits of the packet's mark become 0.
+pub(super) fn unmark(bits: u32) -> Stmt {
+    set_mark(BinaryOperation::AND(meta(MetaKey::Mark), Expression::Number(!bits)))
+}
+
+fn set_mark(value: BinaryOperation<'static>) -> Stmt {
+    Statement::Mangle(Mangle { key: meta(MetaKey::Mark), value: Expression::BinaryOperation(Box::new(value)) })
+}
+
+/// The source is an address of the host.
+pub(super) fn not_from_this_host() -> Stmt {
+    let fib = Fib { result: FibResult::Type, flags: [FibFlag::Saddr].into() };
+    unequal(Expression::Named(NamedExpression::Fib(fib)), text("local"))
 }
 
 /// The destination is an address of the host.

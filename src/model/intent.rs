@@ -25,6 +25,9 @@ pub struct Intent {
 pub struct NetworkOptions {
     /// The bridge's interface name, at most 15 bytes.
     pub bridge: String,
+    /// The daemon made the bridge: whoever is on it is there by the daemon. `false`: it is the operator's (`-b`), and
+    /// what else hangs off it is, too.
+    pub own_bridge: bool,
     /// The gateway's address and the subnet's prefix length.
     pub bip: Ipv4Network,
     /// Addresses for containers come from here; inside the subnet of `bip`.
@@ -57,6 +60,7 @@ impl NetworkOptions {
     pub fn usual() -> Self {
         Self {
             bridge: "pontoon0".to_owned(),
+            own_bridge: true,
             bip: Ipv4Network::new(Ipv4Addr::new(172, 17, 0, 1), 16).expect("16 is a prefix length"),
             fixed_cidr: None,
             mtu: 1500,

@@ -100,6 +100,26 @@ impl<'h> Station<'h> {
         &self.entry
     }
 
+    /// Another interface of the same network namespace, whose other end is `entry` of the host.
+    pub fn beside(&self, interface: &str, entry: &str) -> Self {
+        Self::at(self.host, self.netns.clone(), interface, entry.to_owned())
+    }
+
+    /// Does something in its network namespace, on a thread made for it.
+    pub fn within<T: Send>(&self, action: impl FnOnce() -> T + Send) -> T {
+        within(&self.netns, action)
+    }
+
+    /// Its network namespace.
+    pub fn file(&self) -> std::fs::File {
+        std::fs::File::open(&self.netns).expect("its processes run")
+    }
+
+    /// The Ethernet address of the host's interface where what it sends comes in.
+    pub fn entry_mac(&self) -> Mac {
+        self.host.station_at(&self.entry).mac
+    }
+
     /// Puts a frame on the wire.
     pub fn sends(&self, frame: &[u8]) {
         // A full queue is emptied by the kernel in no time.

@@ -71,6 +71,7 @@ impl Reading {
 fn number(family: Family) -> u8 {
     match family {
         Family::Inet => 1,
+        Family::Arp => 3,
         Family::Bridge => 7,
     }
 }
@@ -105,6 +106,8 @@ fn elements(list: &[u8], family: Family) -> impl Iterator<Item = (Whose, u64)> {
 fn whose(key: &[u8], family: Family) -> Option<Whose> {
     match family {
         Family::Inet => Some(Whose::Address(Ipv4Addr::from(<[u8; 4]>::try_from(key).ok()?))),
+        // Who sends by no container's port is no container.
+        Family::Arp => None,
         Family::Bridge => {
             let name = key.split(|byte| *byte == 0).next()?;
             Some(Whose::Port(String::from_utf8_lossy(name).into_owned()))

@@ -59,7 +59,8 @@ fn sender<'a>(directory: &'a Directory, place: &Place, frame: &Frame) -> Option<
             .and_then(|port| directory.by_port(port))
             .or_else(|| by_mac().and_then(|mac| directory.by_mac(mac)));
     }
-    if place.cause == Cause::Lan || interface != Some(&directory.bridge) {
+    // Strangers call themselves what they like.
+    if matches!(place.cause, Cause::Lan | Cause::Stranger) || interface != Some(&directory.bridge) {
         return None;
     }
     frame.source.and_then(|source| directory.by_address(source))

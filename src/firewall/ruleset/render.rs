@@ -73,6 +73,7 @@ fn statement(of: &Value) -> String {
             let port = if body["port"].is_null() { String::new() } else { format!(" : {}", expression(&body["port"])) };
             format!("dnat to {}{port}", expression(&body["addr"]))
         }
+        "mangle" => format!("{} set {}", expression(&body["key"]), expression(&body["value"])),
         _ if body.is_null() => kind.to_owned(),
         _ => panic!("no text for {of}"),
     }
@@ -81,6 +82,10 @@ fn statement(of: &Value) -> String {
 fn expression(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
+        // Masks.
+        Value::Number(number) if number.as_u64().is_some_and(|bits| bits > 0xff_ffff) => {
+            format!("{:#x}", number.as_u64().unwrap_or_default())
+        }
         Value::Number(number) => number.to_string(),
         Value::Array(_) => joined(value, ","),
         Value::Object(_) => named(value),
@@ -103,6 +108,7 @@ fn named(value: &Value) -> String {
         "concat" => joined(body, " . "),
         "map" => format!("{} map {}", part("key"), part("data")),
         "&" => joined(body, " & "),
+        "|" => joined(body, " | "),
         "set" => {
             let item = |item: &Value| match item {
                 Value::Array(pair) if pair[1].is_object() => {

@@ -32,17 +32,18 @@ fn the_ruleset_with_default_options() {
 fn what_options_change() {
     let usual = ruleset(&options());
     let mut all = String::new();
-    for combination in 1..16u8 {
+    for combination in 1..32u8 {
         let given = |bit: u8| combination & (1 << bit) != 0;
         let options = NetworkOptions {
             icc: !given(0),
             ip_masq: !given(1),
             host_access: !given(2),
             dns_port: given(3).then_some(1053),
+            own_bridge: !given(4),
             ..options()
         };
-        let names = ["icc=false", "ip_masq=false", "host_access=false", "dns_port=1053"];
-        let names: Vec<&str> = (0..4).filter(|bit| given(*bit)).map(|bit| names[usize::from(bit)]).collect();
+        let names = ["icc=false", "ip_masq=false", "host_access=false", "dns_port=1053", "own_bridge=false"];
+        let names: Vec<&str> = (0..5).filter(|bit| given(*bit)).map(|bit| names[usize::from(bit)]).collect();
         all += &format!("== {}\n{}\n", names.join(" "), difference(&usual, &ruleset(&options)));
     }
     insta::assert_snapshot!(all);
