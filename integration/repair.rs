@@ -35,7 +35,10 @@ fn no_frame_teaches_the_bridge_who_is_where() {
     assert_eq!(entry().trim_end(), format!("{mac} dev {targets} sticky master br7 static"));
     // The control: where the port learns and the entry is gone, the lie is believed.
     let _frozen = host.freeze_daemon();
-    host.sh(&format!("bridge link set dev {liars} learning on; bridge fdb del {mac} dev {targets} master")).ok();
+    host.sh(&format!(
+        "ip link set {liars} type bridge_slave learning on group_fwd_mask 0; bridge fdb del {mac} dev {targets} master"
+    ))
+    .ok();
     lie();
     until("the bridge believes it", || entry().contains(&liars));
 }
@@ -130,9 +133,13 @@ fn the_firewall_is_restored_whatever_becomes_of_it() {
     let host = Host::with(&["--icc=false"]);
     let _web = host.run("busybox").publish("8080:80").serving().start();
     for (change, words) in [
-        ("nft flush ruleset", "deleted table inet pontoon-pontoon0; deleted table bridge pontoon-pontoon0"),
+        (
+            "nft flush ruleset",
+            "deleted table inet pontoon-pontoon0; deleted table arp pontoon-pontoon0; deleted table bridge pontoon-pontoon0",
+        ),
         ("nft delete table inet pontoon-pontoon0", "deleted table inet pontoon-pontoon0"),
         ("nft delete table bridge pontoon-pontoon0", "deleted table bridge pontoon-pontoon0"),
+        ("nft delete table arp pontoon-pontoon0", "deleted table arp pontoon-pontoon0"),
         (
             "nft insert rule inet pontoon-pontoon0 forward accept",
             "added 1 rule to chain forward of table inet pontoon-pontoon0",
@@ -148,7 +155,7 @@ fn the_firewall_is_restored_whatever_becomes_of_it() {
     }
     let events = host.docker(&["events", "--since", "10m", "--until", "0s", "--filter", "type=network"]).ok();
     let lines: Vec<_> = events.lines().filter(|line| line.contains("network repair")).collect();
-    assert_eq!(lines.len(), 6, "{events}");
+    assert_eq!(lines.len(), 7, "{events}");
     assert!(lines.iter().all(|line| line.contains("process=nft") && line.contains("pid=")), "{events}");
     // Other tables are others' business.
     let log = host.daemon().log();
@@ -160,11 +167,15 @@ fn the_firewall_is_restored_whatever_becomes_of_it() {
 
 /// What is seen of the bridge and of its ports, but for what changes by itself.
 const BRIDGE: &str = "ip -o link show master pontoon0 | sed 's/^[0-9]*: //; s/@.*master/ master/; s/ mode .*//'
-    ip -o link show pontoon0 | sed 's/^[0-9]*: //' | grep -o 'mtu [0-9]*\\|[<,]UP'
+    ip -o link show pontoon0 | sed 's/^[0-9]*: //' | grep -o 'mtu [0-9]*\\|[<,]UP\\|ether [^ ]*'
     ip -o -4 address show pontoon0 | grep -o 'inet [0-9./]*'
-    bridge -d link show | grep -o 'isolated [onf]*\\|learning [onf]*\\| flood [onf]*'
+    ip -json -d link show pontoon0 | jq -r '.[].linkinfo.info_data | .stp_state, .vlan_filtering, .group_fwd_mask, .nf_call_iptables'
+    ip -json -d link show master pontoon0 | jq -c '.[].linkinfo.info_slave_data |
+        [.isolated, .learning, .flood, .hairpin, .mcast_flood, .bcast_flood, .mcast_to_unicast, .neigh_suppress, .proxy_arp,
+         .group_fwd_mask, .locked, .guard, .root_block]'
     bridge fdb show br pontoon0 | grep static
-    sysctl net.ipv4.ip_forward net.ipv4.conf.pontoon0.route_localnet net.ipv4.conf.pontoon0.proxy_arp_pvlan";
+    sysctl net.ipv4.ip_forward net.ipv4.conf.pontoon0.route_localnet net.ipv4.conf.pontoon0.proxy_arp_pvlan
+    sysctl net.ipv4.conf.pontoon0.proxy_arp net.ipv4.conf.pontoon0.accept_local net.ipv4.conf.pontoon0.accept_source_route";
 
 #[test]
 fn the_bridge_is_restored_whatever_becomes_of_it() {
@@ -173,21 +184,53 @@ fn the_bridge_is_restored_whatever_becomes_of_it() {
     let mac = web.inspect("{{.NetworkSettings.Networks.bridge.MacAddress}}");
     let port = host.sh(&format!("bridge fdb show br pontoon0 | awk '/^{mac} /{{print $3}}'")).ok();
     let with = |words: &str| words.replace("PORT", &port).replace("MAC", &mac);
-    for (change, words) in [
+    let changes = [
         ("bridge link set dev PORT isolated off", "changed isolated of port PORT"),
         ("SYSFS/class/net/PORT/brport/learning'", "changed learning of port PORT"),
         ("ip link set PORT type bridge_slave flood on", "changed flood of port PORT"),
+        ("ip link set PORT type bridge_slave hairpin on", "changed hairpin of port PORT"),
+        ("ip link set PORT type bridge_slave mcast_flood off", "changed mcast_flood of port PORT"),
+        ("ip link set PORT type bridge_slave bcast_flood off", "changed bcast_flood of port PORT"),
+        ("ip link set PORT type bridge_slave mcast_to_unicast on", "changed mcast_to_unicast of port PORT"),
+        ("ip link set PORT type bridge_slave neigh_suppress on", "changed neigh_suppress of port PORT"),
+        ("ip link set PORT type bridge_slave proxy_arp on", "changed proxy_arp of port PORT"),
+        ("ip link set PORT type bridge_slave group_fwd_mask 0", "changed group_fwd_mask of port PORT"),
+        ("ip link set PORT type bridge_slave locked on", "changed locked of port PORT"),
         ("ip link set PORT down", "set port PORT down"),
         ("ip link set PORT nomaster", "took port PORT off the bridge"),
         ("bridge fdb del MAC dev PORT master", "changed the forwarding entry of MAC on port PORT"),
+        (
+            "bridge fdb add 02:00:00:00:00:77 dev PORT master static",
+            "entered 02:00:00:00:00:77 into the forwarding table",
+        ),
         ("ip link set pontoon0 down", "set bridge pontoon0 down"),
         ("ip link set pontoon0 mtu 1300", "set the MTU of bridge pontoon0 to 1300"),
+        (
+            "ip link set pontoon0 address 02:00:00:00:00:78",
+            "set the hardware address of bridge pontoon0 to 02:00:00:00:00:78",
+        ),
+        ("ip link set pontoon0 type bridge stp_state 1", "changed stp_state of bridge pontoon0"),
+        ("ip link set pontoon0 type bridge group_fwd_mask 8", "changed group_fwd_mask of bridge pontoon0"),
         ("ip address flush dev pontoon0", "removed address 172.17.0.1/16 from bridge pontoon0"),
+        ("ip address add 10.9.9.9/24 dev pontoon0", "added address 10.9.9.9/24 to bridge pontoon0"),
         ("sysctl -w net.ipv4.ip_forward=0", "set net.ipv4.ip_forward to 0"),
         ("sysctl -w net.ipv4.conf.pontoon0.proxy_arp_pvlan=0", "set net.ipv4.conf.pontoon0.proxy_arp_pvlan to 0"),
+        ("sysctl -w net.ipv4.conf.pontoon0.proxy_arp=1", "set net.ipv4.conf.pontoon0.proxy_arp to 1"),
+        ("sysctl -w net.ipv4.conf.pontoon0.accept_local=1", "set net.ipv4.conf.pontoon0.accept_local to 1"),
+        (
+            "sysctl -w net.ipv4.conf.pontoon0.accept_source_route=1",
+            "set net.ipv4.conf.pontoon0.accept_source_route to 1",
+        ),
+        ("ip link set PORT down; ip link set PORT name mine", "renamed port PORT"),
         ("ip link del PORT", "deleted port PORT"),
+        (
+            "ip link del PORT && ip link add PORT type veth peer name other && ip link set PORT master pontoon0 up",
+            "put another interface in the place of port PORT",
+        ),
+        ("ip link set pontoon0 down; ip link set pontoon0 name mine", "renamed bridge pontoon0"),
         ("ip link del pontoon0", "deleted bridge pontoon0"),
-    ] {
+    ];
+    for (change, words) in &changes {
         // /sys shows the network that it was mounted in.
         let change =
             with(change).replace("SYSFS", "unshare --mount bash -c 'mount -t sysfs sysfs /sys && echo 1 >/sys");
@@ -196,12 +239,75 @@ fn the_bridge_is_restored_whatever_becomes_of_it() {
         web.exec(&["ping", "-c1", "-W2", "172.17.0.1"]).ok();
     }
     let events = host.docker(&["events", "--since", "10m", "--until", "0s", "--filter", "event=repair"]).ok();
-    assert!(events.lines().count() >= 13, "{events}");
+    assert!(events.lines().count() >= changes.len(), "{events}");
     // What ends is not repaired.
     let log = host.daemon().log().len();
     web.verb(&["rm", "--force"]).ok();
     host.run("busybox").cmd(&["true"]).once().ok();
     assert!(!host.daemon().log()[log..].contains("by another program"), "{}", host.daemon().log());
+}
+
+/// More is told than the daemon can keep, and so the last of it is lost: it looks at everything then.
+#[test]
+fn what_is_lost_in_a_flood_of_messages_is_found() {
+    let host = Host::with(&["--icc=false"]);
+    let web = host.run("busybox").publish("8080:80").serving().start();
+    let mac = web.inspect("{{.NetworkSettings.Networks.bridge.MacAddress}}");
+    let port = host.sh(&format!("bridge fdb show br pontoon0 | awk '/^{mac} /{{print $3}}'")).ok();
+    // Netlink sockets of the daemon that lost something, by protocol.
+    let dropped = |protocol: u32| {
+        let script = format!("awk '$2 == {protocol} && $9 > 0' /proc/net/netlink | wc -l");
+        host.sh(&script).ok().trim().parse::<u32>().expect("a number") > 0
+    };
+    let (links, tables) = (host.sh(BRIDGE).stdout, host.sh(TABLES).stdout);
+    {
+        let _frozen = host.freeze_daemon();
+        host.sh("ip link add flood type bridge").ok();
+        let toggles = "for n in $(seq 2000); do echo link set flood mtu 1400; echo link set flood mtu 1401; done";
+        until("a message of the bridge is lost", || {
+            host.sh(&format!("({toggles}) | ip -batch -")).ok();
+            dropped(0)
+        });
+        host.sh(&format!(
+            "ip link set {port} type bridge_slave isolated off learning on; bridge fdb del {mac} dev {port} master
+            bridge fdb add 02:00:00:00:00:77 dev {port} master static; ip link set pontoon0 mtu 1300
+            ip address add 10.9.9.9/24 dev pontoon0; ip link add evil0 type veth peer name evil1; ip link set evil0 up master pontoon0"
+        ))
+        .ok();
+        let elements = "seq -s, 1 60000 | sed 's/^/add element inet flood s { /; s/$/ }/'";
+        host.sh("nft 'add table inet flood; add set inet flood s { type mark; }'").ok();
+        until("a message of the tables is lost", || {
+            host.sh(&format!("{elements} | nft -f - && nft flush set inet flood s")).ok();
+            dropped(12)
+        });
+        host.sh("nft delete table bridge pontoon-pontoon0; nft add rule inet pontoon-pontoon0 forward accept").ok();
+        assert!(host.sh(BRIDGE).stdout != links);
+    }
+    host.sh("nft delete table inet flood").ok();
+    until("the bridge is restored", || host.sh(BRIDGE).stdout == links);
+    until("the tables are restored", || host.sh(TABLES).stdout == tables);
+    assert!(!host.sh("ip link show evil0").ok().contains("master"));
+    host.sh("ip link del evil0; ip link del flood").ok();
+    assert_eq!(host.lan().get("http://192.0.2.1:8080/"), "hello");
+    // It listens on.
+    restored(&host, &format!("bridge link set dev {port} isolated off"), BRIDGE, "changed isolated of port");
+    restored(&host, "nft delete table bridge pontoon-pontoon0", TABLES, "deleted table bridge pontoon-pontoon0");
+}
+
+/// Where the kernel tells by whom: a program that stays, so that it can be seen.
+#[test]
+fn who_did_it_is_named_where_the_kernel_tells() {
+    let host = Host::with(&[]);
+    let _web = host.run("busybox").serving().start();
+    let seen = host.daemon().log().len();
+    let script = "mkfifo /run/orders; exec ip -batch /run/orders";
+    let _ip = host.itself().background(&["bash", "-c", script]);
+    host.sh("until [ -p /run/orders ]; do :; done; exec 7>/run/orders; echo address del 172.17.0.1/16 dev pontoon0 >&7; sleep 2").ok();
+    until("it is named", || {
+        let log = host.daemon().log();
+        let line = log[seen..].lines().find(|line| line.contains("removed address 172.17.0.1/16"));
+        line.is_some_and(|line| line.contains("by=ip (pid"))
+    });
 }
 
 /// Packets, not listings: a flood that is refused gets in while the tables are away, even as a flow that is answered, and

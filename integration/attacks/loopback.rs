@@ -14,9 +14,12 @@ const LOOPBACK: [&str; 4] = ["127.0.0.1:5000", "127.0.0.53:5000", "127.1.2.3:500
 fn they_hear_nothing_of_containers() {
     for flags in [[].as_slice(), &["--icc=false"], &["--host-access=false"]] {
         let host = Host::with(flags);
-        host.sh("for key in accept_source_route=1 rp_filter=0 accept_local=1 route_localnet=1; do
-            for where in all lan0 pontoon0; do sysctl -qw net.ipv4.conf.$where.$key; done; done")
-            .ok();
+        let lax = || {
+            host.sh("for key in accept_source_route=1 rp_filter=0 accept_local=1 route_localnet=1; do
+                for where in all lan0 pontoon0; do sysctl -qw net.ipv4.conf.$where.$key; done; done")
+                .ok();
+        };
+        lax();
         let mallory = host.run("busybox").cmd(&["sleep", "1000"]).start();
         let mallory = host.station(&mallory);
         let gateway = host.station_at("pontoon0");
@@ -25,6 +28,8 @@ fn they_hear_nothing_of_containers() {
         let attacks = || to_loopback(&mallory, &gateway);
         volley_at(&mallory, &services, &attacks()).nothing();
         host.without_defences(|| {
+            // The bridge's own ones are among the defences.
+            lax();
             let seen = volley_at(&mallory, &services, &attacks());
             seen.everything_of(
                 &LOOPBACK.map(|to| format!("UDP to {to} from {}", mallory.ip)).each_ref().map(String::as_str),

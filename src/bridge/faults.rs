@@ -1,8 +1,12 @@
 //! What is not as it should be, from what the kernel says of an interface. Pure.
 
-use rtnetlink::packet_route::link::{InfoBridgePort, InfoPortData, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
+use rtnetlink::packet_route::link::{
+    InfoBridge, InfoBridgePort, InfoData, InfoPortData, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+};
 
 use super::port::controller;
+use super::{own_address, own_settings};
+use crate::model::NetworkOptions;
 
 /// What somebody did to a port that is open.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,13 +53,25 @@ impl SameKind for InfoBridgePort {
     }
 }
 
-/// As `bridge link set` calls it.
+/// As bridge(8) and ip-link(8) call it.
 fn flag_name(flag: &InfoBridgePort) -> &'static str {
     match flag {
         InfoBridgePort::Isolated(_) => "isolated",
         InfoBridgePort::HairpinMode(_) => "hairpin",
         InfoBridgePort::Learning(_) => "learning",
         InfoBridgePort::UnicastFlood(_) => "flood",
+        InfoBridgePort::GroupFwdMask(_) => "group_fwd_mask",
+        InfoBridgePort::MulticastFlood(_) => "mcast_flood",
+        InfoBridgePort::BroadcastFlood(_) => "bcast_flood",
+        InfoBridgePort::MulticastToUnicast(_) => "mcast_to_unicast",
+        InfoBridgePort::NeighSupress(_) => "neigh_suppress",
+        InfoBridgePort::ProxyARP(_) => "proxy_arp",
+        InfoBridgePort::ProxyARPWifi(_) => "proxy_arp_wifi",
+        InfoBridgePort::Guard(_) => "guard",
+        InfoBridgePort::Protect(_) => "root_block",
+        InfoBridgePort::FastLeave(_) => "fastleave",
+        InfoBridgePort::VlanTunnel(_) => "vlan_tunnel",
+        InfoBridgePort::Locked(_) => "locked",
         _ => "a flag",
     }
 }
@@ -70,15 +86,63 @@ impl PortFault {
     }
 }
 
-/// What is wrong with the bridge itself, in words.
-pub(super) fn of_bridge(link: &LinkMessage, name: &str, mtu: u32) -> Vec<String> {
-    let down = (!link.header.flags.contains(LinkFlags::Up)).then(|| format!("set bridge {name} down"));
-    let found = link.attributes.iter().find_map(|attribute| match attribute {
-        LinkAttribute::Mtu(mtu) => Some(*mtu),
+/// What is wrong with our own bridge itself, in words.
+pub(super) fn of_bridge(link: &LinkMessage, options: &NetworkOptions) -> Vec<String> {
+    let bridge = &options.bridge;
+    let mut words = Vec::new();
+    if !link.header.flags.contains(LinkFlags::Up) {
+        words.push(format!("set bridge {bridge} down"));
+    }
+    for attribute in &link.attributes {
+        match attribute {
+            LinkAttribute::Mtu(mtu) if *mtu != options.mtu => {
+                words.push(format!("set the MTU of bridge {bridge} to {mtu}"));
+            }
+            LinkAttribute::Address(mac) if *mac != own_address(options) => {
+                let mac: Vec<_> = mac.iter().map(|byte| format!("{byte:02x}")).collect();
+                words.push(format!("set the hardware address of bridge {bridge} to {}", mac.join(":")));
+            }
+            LinkAttribute::Controller(_) => words.push(format!("made bridge {bridge} a port of another")),
+            _ => {}
+        }
+    }
+    let changed = changed_settings(link);
+    words.extend(changed.iter().map(|setting| format!("changed {} of bridge {bridge}", setting_name(setting))));
+    words
+}
+
+/// The settings of our own bridge that somebody changed, as they should be.
+pub(super) fn changed_settings(link: &LinkMessage) -> Vec<InfoBridge> {
+    let found = bridge_data(link);
+    let differs = |wanted: &InfoBridge| {
+        found.iter().any(|it| std::mem::discriminant(it) == std::mem::discriminant(wanted) && it != wanted)
+    };
+    own_settings().into_iter().filter(differs).collect()
+}
+
+fn bridge_data(link: &LinkMessage) -> &[InfoBridge] {
+    let infos = link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::LinkInfo(infos) => Some(infos),
         _ => None,
     });
-    let other = found.filter(|found| *found != mtu).map(|found| format!("set the MTU of bridge {name} to {found}"));
-    down.into_iter().chain(other).collect()
+    let data = infos.into_iter().flatten().find_map(|info| match info {
+        LinkInfo::Data(InfoData::Bridge(data)) => Some(data.as_slice()),
+        _ => None,
+    });
+    data.unwrap_or_default()
+}
+
+/// As ip-link(8) calls it.
+fn setting_name(setting: &InfoBridge) -> &'static str {
+    match setting {
+        InfoBridge::StpState(_) => "stp_state",
+        InfoBridge::VlanFiltering(_) => "vlan_filtering",
+        InfoBridge::GroupFwdMask(_) => "group_fwd_mask",
+        InfoBridge::NfCallIpTables(_) => "nf_call_iptables",
+        InfoBridge::NfCallIp6Tables(_) => "nf_call_ip6tables",
+        InfoBridge::NfCallArpTables(_) => "nf_call_arptables",
+        _ => "a setting",
+    }
 }
 
 #[cfg(test)]
@@ -87,7 +151,6 @@ mod tests {
 
     use super::*;
     use crate::bridge::port::flags;
-    use crate::model::NetworkOptions;
 
     fn port(bridge: Option<u32>, up: bool, data: &[InfoBridgePort]) -> LinkMessage {
         let mut link = LinkMessage::default();
@@ -105,9 +168,9 @@ mod tests {
 
     #[test]
     fn a_port_as_it_should_be_has_no_fault() {
-        let [isolated, hairpin, learning, flood] = flags(&NetworkOptions { icc: false, ..NetworkOptions::usual() });
-        let other = InfoBridgePort::MulticastFlood(true);
-        assert_eq!(words(&port(Some(7), true, &[isolated, hairpin, learning, flood, other])), Vec::<String>::new());
+        let mut flags = flags(&NetworkOptions { icc: false, ..NetworkOptions::usual() });
+        flags.push(InfoBridgePort::Cost(2));
+        assert_eq!(words(&port(Some(7), true, &flags)), Vec::<String>::new());
     }
 
     #[test]
@@ -115,17 +178,34 @@ mod tests {
         let lax = [InfoBridgePort::Isolated(false), InfoBridgePort::Learning(true)];
         let found = words(&port(Some(7), false, &lax));
         assert_eq!(found, ["set port veth1 down", "changed isolated of port veth1", "changed learning of port veth1"]);
+        let all = flags(&NetworkOptions { icc: false, ..NetworkOptions::usual() });
+        assert!(all.iter().all(|flag| flag_name(flag) != "a flag"));
         for elsewhere in [None, Some(8)] {
             assert_eq!(words(&port(elsewhere, true, &[])), ["took port veth1 off the bridge"]);
         }
     }
 
     #[test]
-    fn a_bridge_is_up_and_has_its_mtu() {
-        let mut link = port(None, true, &[]);
-        link.attributes.push(LinkAttribute::Mtu(1500));
-        assert_eq!(of_bridge(&link, "br0", 1500), Vec::<String>::new());
+    fn a_bridge_is_as_it_was_made() {
+        let options = NetworkOptions { bridge: "br0".to_owned(), ..NetworkOptions::usual() };
+        let mut link = LinkMessage::default();
+        link.header.flags = LinkFlags::Up;
+        link.attributes.extend([LinkAttribute::Mtu(1500), LinkAttribute::Address(own_address(&options))]);
+        let data =
+            |settings: &[InfoBridge]| LinkAttribute::LinkInfo(vec![LinkInfo::Data(InfoData::Bridge(settings.into()))]);
+        let mut fine = link.clone();
+        fine.attributes.push(data(&own_settings()));
+        assert_eq!(of_bridge(&fine, &options), Vec::<String>::new());
+        assert!(own_settings().iter().all(|setting| setting_name(setting) != "a setting"));
         link.header.flags = LinkFlags::empty();
-        assert_eq!(of_bridge(&link, "br0", 1400), ["set bridge br0 down", "set the MTU of bridge br0 to 1500"]);
+        link.attributes.push(data(&[InfoBridge::VlanFiltering(true), InfoBridge::MulticastSnooping(false)]));
+        let other = NetworkOptions { mtu: 1400, bip: "10.0.0.1/8".parse().expect("network"), ..options };
+        let words = [
+            "set bridge br0 down",
+            "set the MTU of bridge br0 to 1500",
+            "set the hardware address of bridge br0 to 02:42:ac:11:00:01",
+            "changed vlan_filtering of bridge br0",
+        ];
+        assert_eq!(of_bridge(&link, &other), words);
     }
 }

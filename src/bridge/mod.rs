@@ -3,17 +3,21 @@
 //! - [`ipam`]: which address a container gets
 //! - `settings`: which kernel parameters the bridge needs, and why
 //! - `port`: the veth pair of one container
-//! - `watch`: hears what others change; `faults`: what that means (pure); `repair`: puts it right
+//! - `members`: which interfaces belong on the bridge; `strangers`: those that do not
+//! - `watch`: hears what others change; `faults`: what that means (pure); `repair`: puts it right; `culprit`: who it was
 //! - `host`: what the host has already: routes, a bridge's address and ports
 //! - `standing`: what should be, for who compares
 
+mod culprit;
 mod faults;
 mod host;
 pub mod ipam;
+mod members;
 mod port;
 mod repair;
 mod settings;
 mod standing;
+mod strangers;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,12 +28,14 @@ use std::time::Duration;
 use futures_util::TryStreamExt;
 use ipnetwork::Ipv4Network;
 use rtnetlink::packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_REQUEST};
-use rtnetlink::packet_route::link::{BridgeStpState, InfoKind, LinkAttribute, LinkMessage};
+use rtnetlink::packet_route::link::{BridgeStpState, InfoBridge, InfoKind, LinkAttribute, LinkMessage};
 use rtnetlink::{Handle, LinkBridge, LinkMessageBuilder, LinkUnspec};
 use tokio::sync::Mutex;
 
 use crate::model::{Endpoint, NetworkOptions};
 use crate::netns::{NetNs, NetNsError};
+
+use members::Members;
 
 pub use host::{choose_bip, open_ports_of, routes, standing_address};
 pub use port::{port_name, port_prefix};
@@ -38,6 +44,8 @@ pub use watch::Watch;
 
 /// In this time the end of a namespace has taken its port along, unless something holds it.
 const USUAL_END: Duration = Duration::from_secs(1);
+/// How long an answer of the kernel may take: an interface that cannot be read as text has none.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What went wrong on the bridge.
 #[derive(Debug, thiserror::Error)]
@@ -96,6 +104,9 @@ pub enum BridgeError {
         #[source]
         source: std::io::Error,
     },
+    /// Nothing that could be read came back.
+    #[error("the kernel does not answer what {0} is; another program may have given it an alias that is no text")]
+    Unanswered(String),
     /// The container's namespace could not be entered.
     #[error(transparent)]
     NetNs(#[from] NetNsError),
@@ -113,6 +124,7 @@ pub struct Bridge {
     /// What is put up again when somebody else takes it down: a port that is attached but not open is not among them.
     /// Whoever repairs a port holds the lock meanwhile, so that none is put up after it was closed.
     open: Arc<Mutex<BTreeMap<String, OpenPort>>>,
+    members: Members,
 }
 
 /// A port that traffic passes.
@@ -139,18 +151,22 @@ impl Bridge {
         let standing = find_bridge(&netlink, name).await?;
         // A fixed address: otherwise a bridge takes over its ports' as they come and go, and its neighbours' ARP
         // entries go stale with each container.
-        let mac = match &standing {
-            Some(link) => hardware_address(link),
-            None => ipam::mac_for(options.gateway()).0.to_vec(),
-        };
-        let message = LinkMessageBuilder::<LinkBridge>::new(name)
-            .address(mac)
+        // Only those that differ: there are kernels that cannot even be told not to filter VLANs.
+        let changed: Vec<_> = standing.iter().flat_map(faults::changed_settings).collect();
+        // By itself: with spanning tree on, the kernel refuses the delay that comes with the rest.
+        let spans = |setting: &&InfoBridge| matches!(setting, InfoBridge::StpState(_));
+        for setting in changed.iter().filter(spans) {
+            let message = LinkMessageBuilder::<LinkBridge>::new(name).append_info_data(setting.clone()).build();
+            add(&netlink, message).await.map_err(failed("switch spanning tree off on", name))?;
+        }
+        let mut builder = LinkMessageBuilder::<LinkBridge>::new(name)
+            .address(own_address(options))
             .stp_state(BridgeStpState::Disabled)
-            .forward_delay(0)
-            .build();
-        // Without NLM_F_EXCL: a bridge that stands is changed instead.
-        let request = netlink.link().add(message).set_flags(NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE);
-        request.execute().await.map_err(failed("create bridge", name))?;
+            .forward_delay(0);
+        for setting in changed {
+            builder = builder.append_info_data(setting);
+        }
+        add(&netlink, builder.build()).await.map_err(failed("create bridge", name))?;
         let bridge = Self { own: true, ..Self::found(netlink, options).await? };
         match bridge.configure_own().await {
             Err(e) if standing.is_none() => {
@@ -185,7 +201,7 @@ impl Bridge {
         match find_bridge(&netlink, &options.bridge).await? {
             Some(link) => {
                 let (index, options) = (Arc::new(link.header.index.into()), Arc::new(options.clone()));
-                Ok(Self { netlink, index, options, own: false, open: Arc::default() })
+                Ok(Self { netlink, index, options, own: false, open: Arc::default(), members: Members::default() })
             }
             None => Err(BridgeError::Missing(options.bridge.clone())),
         }
@@ -250,11 +266,16 @@ impl Bridge {
     /// Creates the veth pair straight into `netns`, with `eth0`'s MAC, address, MTU and default route; the host's side
     /// is enslaved but *down*, so nothing passes yet. On error nothing is left.
     pub async fn attach(&self, endpoint: &Endpoint, netns: &NetNs) -> Result<(), BridgeError> {
-        port::create(self, endpoint, netns).await?;
+        self.members.begin(&endpoint.port, endpoint.mac);
+        let created = port::create(self, endpoint, netns).await;
+        let index = created.as_ref().ok().and_then(|()| port::index(&endpoint.port).ok());
+        self.members.end(&endpoint.port, index);
+        created?;
         match port::configure(self, endpoint, netns).await {
             Ok(()) => Ok(()),
             Err(e) => {
                 let _ = self.delete(&endpoint.port).await;
+                index.into_iter().for_each(|index| self.members.gone(index));
                 Err(e)
             }
         }
@@ -275,6 +296,9 @@ impl Bridge {
     /// Takes over the port of a container that runs already. It may have been made under other options, or by a daemon
     /// that knew less. One that is gone is an error, and for [`Watch`] to make anew.
     pub async fn adopt_port(&self, endpoint: &Endpoint, netns: Option<&NetNs>) -> Result<(), BridgeError> {
+        if let Ok(index) = port::index(&endpoint.port) {
+            self.members.adopt(index, endpoint.mac);
+        }
         let hardened = port::harden(self, &endpoint.port, endpoint.mac).await;
         let opened = self.open_port(endpoint, netns).await;
         self.keep_open(&endpoint.port).await;
@@ -354,8 +378,9 @@ impl Bridge {
             match bridge.netlink.link().del(index).execute().await {
                 Ok(()) => tracing::debug!(port, "deleted a closed port whose namespace has not ended"),
                 Err(e) if is(&e, libc::ENODEV) => {}
-                Err(error) => tracing::warn!(port, %error, "cannot delete a closed port"),
+                Err(error) => return tracing::warn!(port, %error, "cannot delete a closed port"),
             }
+            bridge.members.gone(index);
         });
     }
 
@@ -397,11 +422,36 @@ async fn find_bridge(netlink: &Handle, name: &str) -> Result<Option<LinkMessage>
 }
 
 async fn find_link(netlink: &Handle, name: &str) -> Result<Option<LinkMessage>, BridgeError> {
-    match netlink.link().get().match_name(name).execute().try_next().await {
-        Ok(link) => Ok(link),
-        Err(e) if is(&e, libc::ENODEV) => Ok(None),
-        Err(e) => Err(failed("look for", name)(e)),
+    let mut answers = netlink.link().get().match_name(name).execute();
+    match tokio::time::timeout(PATIENCE, answers.try_next()).await {
+        Ok(Ok(link)) => Ok(link),
+        Ok(Err(e)) if is(&e, libc::ENODEV) => Ok(None),
+        Ok(Err(e)) => Err(failed("look for", name)(e)),
+        Err(_late) => Err(BridgeError::Unanswered(name.to_owned())),
     }
+}
+
+/// Makes an interface, or, without `NLM_F_EXCL`, changes one that stands.
+async fn add(netlink: &Handle, message: LinkMessage) -> Result<(), rtnetlink::Error> {
+    netlink.link().add(message).set_flags(NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE).execute().await
+}
+
+/// What our own bridge is held to: what a bridge is that was just made.
+fn own_settings() -> [InfoBridge; 6] {
+    [
+        InfoBridge::StpState(BridgeStpState::Disabled),
+        InfoBridge::VlanFiltering(false),
+        InfoBridge::GroupFwdMask(0),
+        // A bridge's own switch, beside the one for all that `switch_bridge_filter_off` turns.
+        InfoBridge::NfCallIpTables(false),
+        InfoBridge::NfCallIp6Tables(false),
+        InfoBridge::NfCallArpTables(false),
+    ]
+}
+
+/// The hardware address of our own bridge.
+fn own_address(options: &NetworkOptions) -> Vec<u8> {
+    ipam::mac_for(options.gateway()).0.to_vec()
 }
 
 fn hardware_address(link: &LinkMessage) -> Vec<u8> {

@@ -120,21 +120,37 @@ pub(super) fn index(port: &str) -> Result<u32, BridgeError> {
 /// - *hairpin* where the kernel's bridge filter is on: that filter takes a frame whose destination was rewritten to the
 ///   container that sent it straight back, past the host's IP layer;
 /// - *learning off*: the forwarding table is written by us. The kernel learns even from frames that no table of the
-///   firewall sees (those to the link-local group 01:80:c2:00:00:0e);
-/// - *no unicast flood*: a container hears what is for its own address, and not what the bridge cannot place.
-pub(super) fn flags(options: &NetworkOptions) -> [InfoBridgePort; 4] {
-    [
+///   firewall sees;
+/// - *no unicast flood*: a container hears what is for its own address, and not what the bridge cannot place;
+/// - *group_fwd_mask* for 01:80:c2:00:00:0e: otherwise the kernel hands what is sent there, IPv4 too, to the port's own IP
+///   layer, past the bridge and all tables that judge what comes by it. So it is a frame like any other, and dropped.
+///
+/// The others are as a port has them from its making on.
+pub(super) fn flags(options: &NetworkOptions) -> Vec<InfoBridgePort> {
+    vec![
         InfoBridgePort::Isolated(!options.icc),
         InfoBridgePort::HairpinMode(settings::bridge_filter_is_on()),
         InfoBridgePort::Learning(false),
         InfoBridgePort::UnicastFlood(false),
+        InfoBridgePort::GroupFwdMask(1 << 0xe),
+        InfoBridgePort::MulticastFlood(true),
+        InfoBridgePort::BroadcastFlood(true),
+        InfoBridgePort::MulticastToUnicast(false),
+        InfoBridgePort::NeighSupress(false),
+        InfoBridgePort::ProxyARP(false),
+        InfoBridgePort::ProxyARPWifi(false),
+        InfoBridgePort::Guard(false),
+        InfoBridgePort::Protect(false),
+        InfoBridgePort::FastLeave(false),
+        InfoBridgePort::VlanTunnel(false),
+        InfoBridgePort::Locked(false),
     ]
 }
 
 pub(super) async fn set_flags(bridge: &Bridge, port: &str) -> Result<(), BridgeError> {
     let message = LinkUnspec::new_with_name(port)
         .set_port_kind(InfoPortKind::Bridge)
-        .set_port_data(InfoPortData::BridgePort(flags(&bridge.options).into()))
+        .set_port_data(InfoPortData::BridgePort(flags(&bridge.options)))
         .build();
     bridge.netlink.link().set_port(message).execute().await.map_err(failed("set the flags of port", port))
 }
@@ -156,6 +172,15 @@ async fn forget_neighbour(bridge: &Bridge, address: Ipv4Addr) {
     message.attributes.push(NeighbourAttribute::Destination(NeighbourAddress::Inet(address)));
     // Mostly there is none, and a stale one would only cost its first user a second.
     let _ = bridge.netlink.neighbours().del(message).execute().await;
+}
+
+/// Deletes what has the name of the container's side, and with it its other end, wherever that is now.
+pub(super) async fn clear(netns: &NetNs) -> Result<(), BridgeError> {
+    let inside = connect_inside(netns).await?;
+    match inside.link().del_with_message(LinkUnspec::new_with_name(INSIDE).build()).execute().await {
+        Err(e) if !is(&e, libc::ENODEV) => Err(failed("delete what is left of", INSIDE)(e)),
+        _ => Ok(()),
+    }
 }
 
 /// A netlink conversation with another namespace: a socket belongs for ever to the one it was opened in.

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use rtnetlink::LinkUnspec;
 
 use super::faults::PortFault;
-use super::{Bridge, BridgeError, OpenPort, failed, faults, find_bridge, find_link, host, port, settings};
+use super::{Bridge, BridgeError, OpenPort, failed, faults, find_bridge, find_link, host, is, port, settings};
 
 /// What came of a look at a port.
 pub(super) enum Look {
@@ -25,7 +25,10 @@ impl Bridge {
     /// anew, and else left as it is.
     pub(super) async fn repair(&self) -> Result<Vec<String>, BridgeError> {
         let name = &self.options.bridge;
-        let what = match find_bridge(&self.netlink, name).await? {
+        let found = find_bridge(&self.netlink, name).await?;
+        let enslaved = found.as_ref().is_some_and(|link| port::controller(link).is_some());
+        let what = match found {
+            None if self.own && self.rename(self.index(), name).await? => vec![format!("renamed bridge {name}")],
             None => vec![format!("deleted bridge {name}")],
             Some(link) if link.header.index != self.index() => vec![format!("replaced bridge {name} by another")],
             Some(link) if self.own => self.own_faults(&link).await?,
@@ -34,6 +37,10 @@ impl Bridge {
         if what.is_empty() {
             return Ok(what);
         }
+        if self.own && enslaved {
+            let free = LinkUnspec::new_with_index(self.index()).nocontroller().build();
+            self.netlink.link().set(free).execute().await.map_err(failed("take off another bridge", name))?;
+        }
         let fresh = if self.own { Self::ensure(&self.options).await? } else { Self::existing(&self.options).await? };
         self.index.store(fresh.index(), Ordering::Relaxed);
         Ok(what)
@@ -41,13 +48,32 @@ impl Bridge {
 
     async fn own_faults(&self, link: &rtnetlink::packet_route::link::LinkMessage) -> Result<Vec<String>, BridgeError> {
         let (name, bip) = (&self.options.bridge, self.options.bip);
-        let mut what = faults::of_bridge(link, name, self.options.mtu);
+        let mut what = faults::of_bridge(link, &self.options);
         let addresses =
             host::addresses(&self.netlink, self.index()).await.map_err(failed("read the addresses of", name))?;
         if !addresses.iter().any(|(address, _)| *address == bip) {
             what.push(format!("removed address {bip} from bridge {name}"));
         }
+        let added = addresses.iter().filter(|(address, _)| *address != bip);
+        what.extend(added.map(|(address, _)| format!("added address {address} to bridge {name}")));
         Ok(what)
+    }
+
+    /// Gives an interface its name back. `false`: it is gone.
+    async fn rename(&self, index: u32, name: &str) -> Result<bool, BridgeError> {
+        if self.link_at(index).await?.is_none() {
+            return Ok(false);
+        }
+        let rename = || self.netlink.link().set(LinkUnspec::new_with_index(index).name(name).build()).execute();
+        let renamed = match rename().await {
+            // Kernels before 6.2 rename what is down only.
+            Err(e) if is(&e, libc::EBUSY) => {
+                self.set_down(index).await.map_err(failed("set down, to rename it,", name))?;
+                rename().await
+            }
+            result => result,
+        };
+        renamed.map(|()| true).map_err(failed("give its name back to", name))
     }
 
     /// What was wrong with an open port, put right. `entry`: its entry in the forwarding table was changed.
@@ -58,13 +84,26 @@ impl Bridge {
         if !port.ready {
             return Ok(Look::Busy);
         }
-        let Some(link) = find_link(&self.netlink, name).await? else {
+        let mut what = Vec::new();
+        let mut link = find_link(&self.netlink, name).await?;
+        if let Some(other) = link.take_if(|link| link.header.index != port.index) {
+            // What has the name passes for the container wherever the firewall's rules say it.
+            let _ = self.netlink.link().del(other.header.index).execute().await;
+            what.push(format!("put another interface in the place of port {name}"));
+        }
+        let Some(link) = (match link {
+            None if port.index != 0 && self.rename(port.index, name).await? => {
+                what.push(format!("renamed port {name}"));
+                self.link_at(port.index).await?
+            }
+            link => link,
+        }) else {
             self.attach_anew(port).await?;
-            return Ok(Look::Repaired(vec![format!("deleted port {name}")]));
+            what.push(format!("deleted port {name}"));
+            return Ok(Look::Repaired(what));
         };
-        port.index = link.header.index;
         let found = faults::of_port(&link, self.index(), &port::flags(&self.options));
-        let mut what: Vec<_> = found.iter().map(|fault| fault.words(name)).collect();
+        what.extend(found.iter().map(|fault| fault.words(name)));
         if found.contains(&PortFault::Detached) {
             // Down until it is hardened again: a port that joins a bridge is open to all.
             let join = LinkUnspec::new_with_name(name).down().build();
@@ -86,6 +125,9 @@ impl Bridge {
     async fn attach_anew(&self, port: &mut OpenPort) -> Result<(), BridgeError> {
         let name = &port.endpoint.port;
         let netns = port.netns.as_ref().ok_or_else(|| BridgeError::Missing(format!("with port {name}")))?;
+        // The pair may live on, its other end elsewhere.
+        port::clear(netns).await?;
+        self.members.gone(port.index);
         self.attach(&port.endpoint, netns).await?;
         port.index = port::index(name)?;
         self.put_up(name).await

@@ -31,10 +31,15 @@ pub(super) fn shared(options: &NetworkOptions) -> Vec<Setting> {
     settings
 }
 
-/// For a bridge of our own: no IPv6 on it, and nobody's router advertisements.
+/// For a bridge of our own: no IPv6 on it, and nobody's router advertisements; and what the firewall's rules presume: that
+/// nobody speaks in the host's name or chooses the host's routes, and that the host answers for nobody beyond its own
+/// network. (`rp_filter` is the operator's: the guard at the ports knows better who may have which address.)
 pub(super) fn own(options: &NetworkOptions) -> Vec<Setting> {
-    let conf = |key: &str| format!("net/ipv6/conf/{}/{key}", options.bridge);
-    vec![(conf("accept_ra"), "0"), (conf("disable_ipv6"), "1")]
+    let conf = |family: &str, key: &str| format!("net/{family}/conf/{}/{key}", options.bridge);
+    let v6 = [("accept_ra", "0"), ("disable_ipv6", "1")].map(|(key, value)| (conf("ipv6", key), value));
+    let v4 =
+        ["accept_local", "accept_source_route", "accept_redirects", "proxy_arp"].map(|key| (conf("ipv4", key), "0"));
+    [&v6[..], &v4[..]].concat()
 }
 
 /// Lets frames cross bridges without the detour through the IP tables.
@@ -100,6 +105,10 @@ mod tests {
         insta::assert_snapshot!(text(&own(&options(true, true))), @r"
         net/ipv6/conf/br0/accept_ra=0
         net/ipv6/conf/br0/disable_ipv6=1
+        net/ipv4/conf/br0/accept_local=0
+        net/ipv4/conf/br0/accept_source_route=0
+        net/ipv4/conf/br0/accept_redirects=0
+        net/ipv4/conf/br0/proxy_arp=0
         ");
     }
 }

@@ -23,7 +23,11 @@ impl Bridge {
         let number = |flag: &rtnetlink::packet_route::link::InfoBridgePort| {
             let mut bytes = vec![0; flag.value_len()];
             flag.emit_value(&mut bytes);
-            (flag.kind(), bytes.first().copied().unwrap_or_default().into())
+            let value = match *bytes {
+                [low, high] => u16::from_ne_bytes([low, high]).into(),
+                _ => bytes.first().copied().unwrap_or_default().into(),
+            };
+            (flag.kind(), value)
         };
         flags.iter().map(number).collect()
     }
@@ -49,6 +53,13 @@ impl Bridge {
         self.repair().await?;
         for name in self.open_ports().await.into_keys() {
             self.repair_port(&name, true).await?;
+        }
+        let census = self.census().await?;
+        for index in census.strangers {
+            self.throw_out(index).await?;
+        }
+        for (port, mac) in census.entries {
+            self.forget_entry(port, mac).await?;
         }
         Ok(())
     }

@@ -4,7 +4,7 @@
 //! With a thousand containers there are bursts of messages about starts and ends. So most are judged by what they say, and
 //! looks are for the few that say that something is wrong, once a subject and burst.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -12,15 +12,16 @@ use futures_util::stream::BoxStream;
 use rtnetlink::MulticastGroup;
 use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
 use rtnetlink::packet_route::link::LinkMessage;
-use rtnetlink::packet_route::neighbour::{NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState};
+use rtnetlink::packet_route::neighbour::NeighbourMessage;
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::sys::{AsyncSocket, SocketAddr};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::repair::Look;
-use super::{Bridge, BridgeError, OpenPort, faults, interface_name, port, settings};
-use crate::model::{Place, Tampering};
+use super::strangers::Entry;
+use super::{Bridge, BridgeError, OpenPort, culprit, faults, interface_name, port, settings};
+use crate::model::{MacAddr, Place, Process, Tampering};
 
 /// Bytes that the kernel keeps until they are read.
 const BUFFER: usize = 8 << 20;
@@ -38,6 +39,8 @@ pub struct Watch {
     /// Holds the conversation open.
     _listening: rtnetlink::Handle,
     suspects: Suspects,
+    /// What could not be put right, and was said.
+    complaint: Option<String>,
     /// The kernel's bridge filter was found on, and what is to be done about it was said.
     filter_was_on: bool,
     /// What others change is put right, or else only told of.
@@ -52,9 +55,43 @@ struct Suspects {
     bridge: bool,
     /// By name; whether it is its entry in the forwarding table.
     ports: BTreeMap<String, bool>,
+    /// Interfaces that are on our bridge, and may not belong there.
+    strangers: BTreeSet<u32>,
+    /// Entries of the forwarding table that may be nobody's.
+    entries: BTreeSet<(u32, MacAddr)>,
     everything: bool,
+    /// The last message said something of this kind.
+    heard: bool,
+    /// Who changed what is suspect, where the kernel tells.
+    culprit: Culprit,
     /// When.
     due: Option<Instant>,
+}
+
+/// Whom to name.
+#[derive(Debug, Default)]
+enum Culprit {
+    #[default]
+    Nobody,
+    One(Process),
+    Several,
+}
+
+impl Culprit {
+    fn note(&mut self, process: Process) {
+        *self = match std::mem::take(self) {
+            Self::Nobody => Self::One(process),
+            Self::One(before) if before == process => Self::One(before),
+            _ => Self::Several,
+        };
+    }
+
+    fn named(self) -> Option<Process> {
+        match self {
+            Self::One(process) => Some(process),
+            Self::Nobody | Self::Several => None,
+        }
+    }
 }
 
 impl Suspects {
@@ -63,11 +100,28 @@ impl Suspects {
     }
 
     fn port(&mut self, name: &str, entry: bool) {
+        self.heard = true;
         *self.ports.entry(name.to_owned()).or_default() |= entry;
     }
 
+    fn stranger(&mut self, index: u32) {
+        self.heard = true;
+        self.strangers.insert(index);
+    }
+
+    fn entry(&mut self, port: u32, mac: MacAddr) {
+        self.heard = true;
+        self.entries.insert((port, mac));
+    }
+
+    fn bridge_if(&mut self, is_suspect: bool) {
+        self.heard |= is_suspect;
+        self.bridge |= is_suspect;
+    }
+
     fn is_empty(&self) -> bool {
-        !self.bridge && !self.everything && self.ports.is_empty()
+        let few = self.ports.is_empty() && self.strangers.is_empty() && self.entries.is_empty();
+        !self.bridge && !self.everything && few
     }
 }
 
@@ -86,6 +140,7 @@ impl Bridge {
             messages: messages.boxed(),
             _listening: handle,
             suspects: Suspects { everything: true, due: Some(Instant::now()), ..Suspects::default() },
+            complaint: None,
             filter_was_on: settings::bridge_filter_is_on(),
             repairs,
             told: Vec::new(),
@@ -101,10 +156,13 @@ impl Watch {
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !news.is_closed() {
             let due = self.suspects.due;
-            let (place, what) = tokio::select! {
+            let (place, what, process) = tokio::select! {
                 message = self.messages.next() => {
-                    let Some((message, _from)) = message else { break };
-                    self.hear(&message.payload).await;
+                    let Some((message, _from)) = message else {
+                        tracing::error!("cannot hear of changes to the bridge by others any more");
+                        break;
+                    };
+                    self.hear(&message).await;
                     continue;
                 }
                 () = async { sleep_until(due.unwrap_or_else(Instant::now)).await }, if due.is_some() => {
@@ -113,7 +171,8 @@ impl Watch {
                         let _ = news.send(heard(Place::Wire));
                         continue;
                     }
-                    (Place::Wire, self.look().await)
+                    let (what, process) = self.look().await;
+                    (Place::Wire, what, process)
                 }
                 _ = clock.tick() => {
                     if !self.repairs {
@@ -122,11 +181,12 @@ impl Watch {
                         }
                         continue;
                     }
-                    (Place::Parameters, self.look_at_settings().await)
+                    (Place::Parameters, self.look_at_settings().await, None)
                 }
             };
             if !what.is_empty() {
-                let _ = news.send(Tampering { place, what, repaired: true, process: None });
+                self.complaint = None;
+                let _ = news.send(Tampering { place, what, repaired: true, process });
             }
         }
     }
@@ -141,19 +201,20 @@ impl Watch {
         changed
     }
 
-    async fn hear(&mut self, payload: &NetlinkPayload<RouteNetlinkMessage>) {
+    async fn hear(&mut self, message: &NetlinkMessage<RouteNetlinkMessage>) {
         let suspects = &mut self.suspects;
         let bridge = &self.bridge;
-        match payload {
+        suspects.heard = false;
+        match &message.payload {
             NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => {
                 hear_link(suspects, bridge, link, false).await;
             }
             NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(link)) => {
                 hear_link(suspects, bridge, link, true).await;
             }
-            NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelAddress(address)) => {
-                suspects.bridge |= address.header.index == bridge.index();
-            }
+            NetlinkPayload::InnerMessage(
+                RouteNetlinkMessage::NewAddress(address) | RouteNetlinkMessage::DelAddress(address),
+            ) => suspects.bridge_if(bridge.own && address.header.index == bridge.index()),
             NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewNeighbour(entry)) => {
                 hear_entry(suspects, bridge, entry, false).await;
             }
@@ -163,14 +224,19 @@ impl Watch {
             NetlinkPayload::Overrun(_) => suspects.everything = true,
             _ => {}
         }
+        if suspects.heard
+            && let Some(process) = culprit::process(message.header.port_number)
+        {
+            suspects.culprit.note(process);
+        }
         if !suspects.is_empty() {
             suspects.by(Instant::now() + GATHER);
         }
     }
 
-    /// Looks at what is suspect; what was wrong, in words.
-    async fn look(&mut self) -> Vec<String> {
-        let suspects = std::mem::take(&mut self.suspects);
+    /// Looks at what is suspect; what was wrong, in words, and who did it, if that is known.
+    async fn look(&mut self) -> (Vec<String>, Option<Process>) {
+        let mut suspects = std::mem::take(&mut self.suspects);
         let mut what = Vec::new();
         if suspects.bridge || suspects.everything {
             match self.bridge.repair().await {
@@ -178,24 +244,45 @@ impl Watch {
                 Err(error) => self.later(&error, |again| again.bridge = true),
             }
         }
-        let mut ports = suspects.ports;
         // A bridge that was made anew has none of its ports.
         if suspects.everything || !what.is_empty() {
             let open = self.bridge.open.lock().await;
-            open.keys().for_each(|name| *ports.entry(name.clone()).or_default() |= false);
-        }
-        for (name, entry) in ports {
-            match self.bridge.repair_port(&name, entry).await {
-                Ok(Look::Fine) => {}
-                Ok(Look::Repaired(repaired)) => what.extend(repaired),
-                Ok(Look::Busy) => {
-                    self.suspects.port(&name, entry);
-                    self.suspects.by(Instant::now() + GATHER);
+            open.keys().for_each(|name| suspects.port(name, false));
+            drop(open);
+            match self.bridge.census().await {
+                Ok(census) => {
+                    suspects.strangers.extend(census.strangers);
+                    suspects.entries.extend(census.entries);
+                    census.misplaced.iter().for_each(|name| suspects.port(name, true));
                 }
-                Err(error) => self.later(&error, |again| again.port(&name, entry)),
+                Err(error) => self.later(&error, |again| again.everything = true),
             }
         }
-        what
+        for index in suspects.strangers {
+            let looked = self.bridge.throw_out(index).await;
+            self.judge(looked, &mut what, |again| again.stranger(index));
+        }
+        for (name, entry) in suspects.ports {
+            let looked = self.bridge.repair_port(&name, entry).await;
+            self.judge(looked, &mut what, |again| again.port(&name, entry));
+        }
+        for (port, mac) in suspects.entries {
+            let looked = self.bridge.forget_entry(port, mac).await;
+            self.judge(looked, &mut what, |again| again.entry(port, mac));
+        }
+        (what, suspects.culprit.named())
+    }
+
+    fn judge(&mut self, looked: Result<Look, BridgeError>, what: &mut Vec<String>, again: impl FnOnce(&mut Suspects)) {
+        match looked {
+            Ok(Look::Fine) => {}
+            Ok(Look::Repaired(repaired)) => what.extend(repaired),
+            Ok(Look::Busy) => {
+                again(&mut self.suspects);
+                self.suspects.by(Instant::now() + GATHER);
+            }
+            Err(error) => self.later(&error, again),
+        }
     }
 
     async fn look_at_settings(&mut self) -> Vec<String> {
@@ -218,7 +305,11 @@ impl Watch {
     }
 
     fn later(&mut self, error: &BridgeError, note: impl FnOnce(&mut Suspects)) {
-        tracing::error!(%error, "cannot restore the bridge; trying again");
+        let complaint = error.to_string();
+        if self.complaint.as_ref() != Some(&complaint) {
+            tracing::error!(error = complaint, "cannot restore the bridge; trying again");
+            self.complaint = Some(complaint);
+        }
         note(&mut self.suspects);
         self.suspects.by(Instant::now() + RETRY);
     }
@@ -230,43 +321,50 @@ fn heard(place: Place) -> Tampering {
 }
 
 async fn hear_link(suspects: &mut Suspects, bridge: &Bridge, link: &LinkMessage, deleted: bool) {
-    let Some(name) = interface_name(link) else { return };
+    let index = link.header.index;
+    let name = interface_name(link).unwrap_or_default();
     let of_bridges = link.header.interface_family == AddressFamily::Bridge;
-    if name == bridge.options.bridge || link.header.index == bridge.index() {
-        let other = link.header.index != bridge.index();
-        suspects.bridge |= deleted && !of_bridges
-            || other
-            || !faults::of_bridge(link, name, bridge.options.mtu).is_empty() && bridge.own && !of_bridges;
+    if name == bridge.options.bridge || index == bridge.index() {
+        let other = index != bridge.index() || name != bridge.options.bridge;
+        let wrong = || bridge.own && !of_bridges && !faults::of_bridge(link, &bridge.options).is_empty();
+        suspects.bridge_if(deleted && !of_bridges || other || wrong());
         return;
     }
+    let joined = !deleted && port::controller(link) == Some(bridge.index());
+    if joined && bridge.is_stranger(index) && !bridge.members.is_making(name) {
+        suspects.stranger(index);
+    }
     let open = bridge.open.lock().await;
-    let Some(port) = open.get(name) else { return };
-    if deleted && port.index != link.header.index {
+    let Some(port) = open.get(name) else {
+        // One of ours under another name?
+        let renamed = open.iter().filter(|(_, port)| port.index == index);
+        return renamed.for_each(|(name, _)| suspects.port(name, false));
+    };
+    if deleted && port.index != index {
         return;
     }
     // What the bridge itself says of a port does not tell its flags in a form that can be read here.
-    if deleted || of_bridges || !faults::of_port(link, bridge.index(), &port::flags(&bridge.options)).is_empty() {
+    let wrong = || !faults::of_port(link, bridge.index(), &port::flags(&bridge.options)).is_empty();
+    if deleted || of_bridges || port.index != index || wrong() {
         suspects.port(name, false);
     }
 }
 
-/// Entries of the forwarding table: of a container's address, somewhere else or otherwise than we wrote it.
-async fn hear_entry(suspects: &mut Suspects, bridge: &Bridge, entry: &NeighbourMessage, deleted: bool) {
-    if entry.header.family != AddressFamily::Bridge {
-        return;
+/// Entries of the forwarding table: of a container's address, somewhere else or otherwise than we wrote it; and on our own
+/// bridge those of anybody else.
+async fn hear_entry(suspects: &mut Suspects, bridge: &Bridge, message: &NeighbourMessage, deleted: bool) {
+    let Some(entry) = Entry::of(message) else { return };
+    if !deleted && entry.bridge == Some(bridge.index()) && bridge.is_stranger(entry.port) {
+        suspects.stranger(entry.port);
     }
-    let Some(address) = entry.attributes.iter().find_map(|attribute| match attribute {
-        NeighbourAttribute::LinkLayerAddress(address) => Some(address.as_slice()),
-        _ => None,
-    }) else {
-        return;
-    };
-    let written = entry.header.state == NeighbourState::Noarp && entry.header.flags.contains(NeighbourFlags::Sticky);
+    if !deleted && bridge.is_foreign(&entry) {
+        suspects.entry(entry.port, entry.mac);
+    }
     let changed = |port: &OpenPort| {
-        let here = entry.header.ifindex == port.index;
-        if deleted { here } else { !here || !written }
+        let here = entry.port == port.index;
+        if deleted { here } else { !here || !entry.is_fixed }
     };
     let open = bridge.open.lock().await;
-    let meant = open.values().filter(|port| port.endpoint.mac.0 == address && changed(port));
+    let meant = open.values().filter(|port| port.endpoint.mac == entry.mac && changed(port));
     meant.for_each(|port| suspects.port(&port.endpoint.port, true));
 }
