@@ -182,3 +182,33 @@ fn nobody_is_refused_names_while_the_daemon_is_away() {
         host.restart_daemon();
     }
 }
+
+/// A host firewall that drops by default: nothing of ours helps, so that it is said, with what to do.
+#[test]
+fn a_host_firewall_in_the_way_is_told_of() {
+    let mut host = Host::bare();
+    host.sh(
+        "nft 'add table inet theirs; add chain inet theirs way { type filter hook forward priority 10; policy drop; }'",
+    )
+    .ok();
+    host.start_daemon(&[]);
+    let web = host.run("busybox").publish("8080:80").serving().start();
+    host.lan().cannot_get("http://192.0.2.1:8080/");
+    let log = host.daemon().log();
+    assert_eq!(log.matches("inet theirs way of another program drops what is routed").count(), 1, "{log}");
+    let said = host.docker(&["info"]);
+    assert!(said.stdout.contains("inet theirs way") || said.stderr.contains("inet theirs way"), "{said}");
+    let check = host.sh(&format!("{} check", crate::harness::pontoon_binary().display()));
+    assert!(check.ok().contains("inet theirs way drops what is routed"), "{check}");
+    // What is said to do, helps.
+    let line = log.lines().find(|line| line.contains("inet theirs way")).expect("it was said");
+    let advice = line.rsplit("told otherwise: ").next().expect("a command");
+    host.sh(advice).ok();
+    assert_eq!(host.lan().get("http://192.0.2.1:8080/"), "hello", "{advice}");
+    drop(web);
+    host.kill_daemon();
+    let before = host.daemon().log().len();
+    host.restart_daemon();
+    assert!(!host.daemon().log()[before..].contains("inet theirs way"), "{}", host.daemon().log());
+    host.sh("nft flush chain inet theirs way").ok();
+}

@@ -117,7 +117,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     };
     let history = History::open(store.clone(), intent.as_ref(), history::KEPT)?;
     tell_head(&history, "the history begins here");
-    let warnings = config.warnings.clone();
+    let mut warnings = config.warnings.clone();
+    if let Some(network) = &network {
+        warnings.extend(obstacles(&network.options).await);
+    }
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
@@ -178,6 +181,13 @@ impl Drop for Announced {
 fn grounds<'a>(config: &'a Config, network: Option<&'a NetworkOptions>) -> Grounds<'a> {
     let bridge = network.map(|options| options.bridge.as_str());
     Grounds { data_root: &config.data_root, exec_root: &config.exec_root, bridge }
+}
+
+/// What of other programs' tables is in containers' way.
+async fn obstacles(options: &NetworkOptions) -> Vec<String> {
+    let options = options.clone();
+    let looked = tokio::task::spawn_blocking(move || crate::firewall::obstacles(&options)).await;
+    looked.unwrap_or_default().iter().map(ToString::to_string).collect()
 }
 
 /// The network options, complete, before anything is created. `None`: no default network.

@@ -57,7 +57,7 @@ struct Check {}
 
 fn check() -> ExitCode {
     match Check::try_parse_from(std::env::args_os().skip(1)) {
-        Ok(Check {}) => pontoon::check::main(&pontoon::check::run()),
+        Ok(Check {}) => pontoon::check::main(&pontoon::check::run_for_people()),
         Err(error) => pontoon::cli::explain(&error, 1),
     }
 }

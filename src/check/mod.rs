@@ -114,6 +114,14 @@ pub fn run() -> Report {
     Report { items }
 }
 
+/// The same, and what of this host's own firewall would be in the way of a daemon with default options. (A daemon that
+/// starts looks for that itself, knowing its options.)
+pub fn run_for_people() -> Report {
+    let mut report = run();
+    report.items.extend(network::obstacles());
+    report
+}
+
 /// `pontoon check`: prints the report; exit code 1 if the daemon could not run.
 pub fn main(report: &Report) -> ExitCode {
     // A reader that went away (`pontoon check | head`) is no reason to panic: the exit code tells too.

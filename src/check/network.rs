@@ -10,6 +10,7 @@ use rtnetlink::{LinkBridge, LinkBridgePort, LinkVeth};
 
 use super::Item;
 use crate::firewall;
+use crate::model::NetworkOptions;
 
 /// The oldest nft whose JSON holds what the firewall writes.
 const OLDEST_NFT: (u32, u32, u32) = (1, 0, 2);
@@ -26,6 +27,15 @@ pub(super) fn items() -> Vec<Item> {
         items
     });
     probing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Of this host's own tables: what would be in containers' way on a bridge of the usual name.
+pub(super) fn obstacles() -> Vec<Item> {
+    let found = firewall::obstacles(&NetworkOptions::usual());
+    let item = |it: &firewall::Obstacle| {
+        Item::limited("host firewall", format!("{} drops {}", it.chain, it.what), &*it.advice)
+    };
+    found.iter().map(item).collect()
 }
 
 fn in_namespaces() -> Vec<Item> {

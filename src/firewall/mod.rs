@@ -14,6 +14,7 @@
 //! - `flows`: those of what was closed end, one look after another; `conntrack`: where they are found
 //! - `netfilter`: messages to and from the kernel's packet filter
 //! - `nft`: the command that carries a transaction into the kernel
+//! - `obstacles`: others' tables that drop by default what containers need
 //! - [`denials`]: what was dropped, by whom and to whom, and how much of it nobody saw
 //! - [`audit`]: what the kernel's rules, whoever wrote them, do with a packet
 //! - `writers`: which transactions are ours; `watch`: hears of others' and repairs; `generation`: what they did
@@ -34,6 +35,7 @@ mod inet;
 mod names;
 mod netfilter;
 mod nft;
+mod obstacles;
 mod plan;
 mod ruleset;
 mod strangers;
@@ -55,6 +57,7 @@ use writers::Writers;
 pub use elements::Slot;
 pub use names::log_group;
 pub use nft::command as nft_command;
+pub use obstacles::{Obstacle, obstacles};
 pub use watch::Watch;
 
 /// What went wrong with the firewall.

@@ -189,7 +189,7 @@ impl Wire<'_> {
         });
         let tell = |it: &Interface| {
             let what = format!(
-                "{} is a port of bridge {} and no container's: nothing judges what comes in by it",
+                "{} is a port of bridge {} and no container's",
                 it.name, bridge.name
             );
             ours(Subject::Port, "port-foreign", what)
