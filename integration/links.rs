@@ -278,6 +278,44 @@ fn a_source_starts_behind_its_target() {
     web.verb(&["start"]).ok();
 }
 
+/// What would not come back goes on.
+#[test]
+fn a_source_whose_target_does_not_run_is_not_restarted() {
+    let host = Host::new();
+    let db = host.run("busybox").name("db").cmd(&["sleep", "1000"]).start();
+    let web = host.run("busybox").name("web").flags(&["--link", "db:store"]).cmd(&["sleep", "1000"]).start();
+    let pid = web.pid();
+    db.verb(&["stop", "--time", "0"]).ok();
+    for cli in Cli::BOTH {
+        let said = host.cli(cli, &["restart", "--time", "0", "web"]);
+        said.complains("Cannot link to a non running container: /db AS /web/store");
+        assert_eq!(web.pid(), pid, "it runs on");
+    }
+    db.verb(&["start"]).ok();
+    web.verb(&["restart", "--time", "0"]).ok();
+    assert_ne!(web.pid(), pid);
+}
+
+#[test]
+fn a_container_is_inspected_by_a_link_to_it() {
+    let host = Host::new();
+    let db = host.run("busybox").name("db").cmd(&["sleep", "1000"]).start();
+    let web = host.run("busybox").name("web").flags(&["--link", "db:store"]).cmd(&["sleep", "1000"]).start();
+    let id = |cli, name: &str| host.cli(cli, &["inspect", "--type", "container", "--format", "{{.Id}}", name]);
+    for cli in Cli::BOTH {
+        for name in ["web/store", "/web/store"] {
+            assert_eq!(id(cli, name).ok(), db.id);
+        }
+        assert_eq!(id(cli, "web").ok(), web.id);
+        for name in ["web/other", "db/store", "nobody/store"] {
+            id(cli, name).complains("No such container");
+        }
+        // Without --link it is no name by which a container could be lost.
+        host.cli(cli, &["rm", "--force", "web/store"]).complains("No such container");
+    }
+    db.becomes("{{.State.Running}}", "true");
+}
+
 #[test]
 fn links_outlive_the_daemon() {
     let host = Host::new();

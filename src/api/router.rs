@@ -154,9 +154,12 @@ fn containers(method: &Method, segments: &[&str]) -> Option<Route> {
         (&Method::DELETE, [_, ..]) => return Some(Route::ContainerRemove(segments.join("/"))),
         _ => {}
     }
+    if let (&Method::GET, [name @ .., "json"]) = (method, segments) {
+        // So has one that is inspected.
+        return Some(Route::ContainerInspect(name.join("/")));
+    }
     let [name, verb] = segments else { return None };
     let route = match (method, *verb) {
-        (&Method::GET, "json") => Route::ContainerInspect,
         (&Method::GET, "logs") => Route::ContainerLogs,
         (&Method::GET, "top") => Route::ContainerTop,
         (&Method::POST, "start") => Route::ContainerStart,

@@ -174,9 +174,10 @@ impl Engine {
         self.inner.parts.config.data_root.join("containers").join(id.as_str())
     }
 
-    /// One container.
+    /// One container, also by a link to it (`/source/alias`). To change or remove something, that is no name for it: who
+    /// forgets the `--link` of `rm --link` shall not lose the container.
     pub fn get(&self, who: &str) -> Result<Arc<Container>, EngineError> {
-        let cell = self.find(who)?;
+        let cell = self.find(who).or_else(|error| self.link_end(who).ok_or(error))?;
         Ok(self.with_execs(&cell))
     }
 

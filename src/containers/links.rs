@@ -152,6 +152,14 @@ impl Engine {
         }
     }
 
+    /// The target of a link by the link's name.
+    pub(super) fn link_end(&self, name: &str) -> Option<Arc<Cell>> {
+        let (source, alias) = name.trim_start_matches('/').split_once('/')?;
+        let source = self.find(source).ok()?.snapshot();
+        let link = source.spec.network.links.iter().find(|link| link.alias.eq_ignore_ascii_case(alias))?;
+        self.registry().by_id(&link.target)
+    }
+
     /// A container's links, if all targets run.
     pub(super) fn linked(&self, source: &Container) -> Result<Vec<Linked>, EngineError> {
         let all = source.spec.network.links.iter();

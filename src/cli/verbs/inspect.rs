@@ -105,8 +105,8 @@ impl Inspect {
     async fn look_up(&self, client: &Client, name: &str, kind: Option<Kind>) -> Result<Bytes, CliError> {
         let kinds = [Kind::Container, Kind::Image, Kind::Network];
         for wanted in kinds.into_iter().filter(|wanted| kind.is_none_or(|kind| kind == *wanted)) {
-            // Only an image's name may have a slash in it.
-            if kind.is_none() && wanted != Kind::Image && name.trim_start_matches('/').contains('/') {
+            // An image's name may have slashes in it, and a link's: `source/alias`, by which its target is meant.
+            if kind.is_none() && wanted == Kind::Network && name.trim_start_matches('/').contains('/') {
                 continue;
             }
             let answer = match wanted {
