@@ -126,7 +126,7 @@ fn both_command_lines_say_why() {
             (["--name", "a\nb"], "Invalid container name (a\\nb)"),
             (["--hostname", "a\"b"], "invalid hostname"),
             (["--hostname", &"x".repeat(65)], "65 bytes"),
-            (["--domainname", "a b"], "invalid hostname"),
+            (["--domainname", "a b"], "invalid domainname"),
             (["--add-host", "a*:10.0.0.1"], "bad format for add-host"),
             (["--add-host", "a:10.0.0.1\n10.0.0.2 b"], "invalid IP address in add-host"),
             (["--link", "db:a;b"], "bad format for links"),

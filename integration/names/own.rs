@@ -101,6 +101,39 @@ fn who_is_no_container_is_refused() {
         Answer::read(&said).is("REFUSED", &[]);
     }
     assert_eq!(upstream.asked("plain.test"), before);
+    // The gateway's address is the host's, to which a neighbour finds the way; nothing there answers him.
+    host.lan().sh("ip route add 172.17.0.1 via 192.0.2.1").ok();
+    let ask = |how: &str| host.lan().sh(&format!("dig @172.17.0.1 -p {port} +tries=1 +timeout=1 {how} plain.test"));
+    for how in ["+notcp", "+tcp"] {
+        let said = ask(how);
+        assert!(
+            said.code != 0 && !said.stdout.contains("REFUSED") && !said.stdout.contains("refused"),
+            "{how}: {said}"
+        );
+    }
+    let _frozen = host.freeze_daemon();
+    host.sh("nft flush chain inet pontoon-pontoon0 input").ok();
+    assert!(
+        ask("+tcp +timeout=2").stdout.contains("timed out"),
+        "the control: it connects, to a daemon that is frozen"
+    );
+}
+
+/// RFC 6761: whoever asks for it means himself.
+#[test]
+fn localhost_is_nobody_else_s_business() {
+    let host = host_with(&[]);
+    let upstream = Upstream::on(&host, "192.0.2.2", &["--host-record=localhost,192.0.2.66"]);
+    let web = host.run("busybox").cmd(&["sleep", "1000"]).start();
+    for name in ["localhost", "app.localhost"] {
+        dig(&host, &web, name).is("NOERROR", &[&format!("{name}. A 127.0.0.1")]);
+        dig(&host, &web, &format!("{name} AAAA")).is("NOERROR", &[&format!("{name}. AAAA ::1")]);
+        assert_eq!(upstream.asked(name), 0);
+    }
+    dig(&host, &web, "-x 127.0.0.1").is("NOERROR", &["1.0.0.127.in-addr.arpa. PTR localhost."]);
+    // The control.
+    dig(&host, &web, "localhost.test").is("NXDOMAIN", &[]);
+    assert_eq!(upstream.asked("localhost.test"), 1);
 }
 
 /// A neighbour that uses a container's address could have answers sent there, and take up the container's places.

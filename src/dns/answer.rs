@@ -1,6 +1,6 @@
 //! Answers: from what an asker may know, and as bytes.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use hickory_resolver::proto::op::{Edns, Message, Metadata, ResponseCode};
 use hickory_resolver::proto::rr::rdata::{A, AAAA, PTR, SOA};
@@ -81,6 +81,7 @@ impl Answer {
             Some(address) => asker.names(address),
             None => asker.addresses(&name.to_ascii()),
         };
+        let known = if known == Known::Elsewhere { localhost(name).unwrap_or(known) } else { known };
         let records: Vec<RData> = match known {
             Known::Elsewhere => return None,
             Known::Nobody => return Some(Self::ours(ResponseCode::NXDomain, name, Vec::new())),
@@ -161,6 +162,18 @@ fn address_of(name: &Name) -> Option<IpAddr> {
         IpNet::V4(net) if net.prefix_len() == 32 => Some(net.addr().into()),
         IpNet::V6(net) if net.prefix_len() == 128 => Some(net.addr().into()),
         _ => None,
+    }
+}
+
+/// What everybody calls himself (RFC 6761, section 6.3; RFC 6303 for the way back): nobody else is to be asked.
+fn localhost(name: &Name) -> Option<Known> {
+    let own: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+    match address_of(name) {
+        Some(address) => own.contains(&address).then(|| Known::Names(vec!["localhost".to_owned()])),
+        None => {
+            let last = name.iter().next_back()?;
+            last.eq_ignore_ascii_case(b"localhost").then(|| Known::Addresses(own.into()))
+        }
     }
 }
 

@@ -145,3 +145,17 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn everybody_is_his_own_localhost() {
+    let addresses = Some(Known::Addresses(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]));
+    for own in ["localhost.", "LocalHost.", "app.localhost.", "a.b.localhost"] {
+        assert_eq!(localhost(&name(own)), addresses, "{own}");
+    }
+    for other in ["localhost.example.", "notlocalhost.", ".", "host."] {
+        assert_eq!(localhost(&name(other)), None, "{other}");
+    }
+    let names = Some(Known::Names(vec!["localhost".to_owned()]));
+    assert_eq!(localhost(&name("1.0.0.127.in-addr.arpa.")), names);
+    assert_eq!(localhost(&name("2.0.0.127.in-addr.arpa.")), None);
+}

@@ -51,11 +51,11 @@ pub(super) fn network(
     let publish = bindings(host)?;
     let exposed = exposed_ports(config)?;
     let text = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
-    let host_text = |value: &Option<String>| text(value).map(|text| short_hostname(&text)).transpose();
+    let host_text = |what, value: &Option<String>| text(value).map(|text| uts_name(what, &text)).transpose();
     let spec = NetworkSpec {
         mode,
-        hostname: host_text(&config.hostname)?,
-        domainname: host_text(&config.domainname)?,
+        hostname: host_text("hostname", &config.hostname)?,
+        domainname: host_text("domainname", &config.domainname)?,
         mac,
         publish_all: host.publish_all_ports.unwrap_or(false),
         expose: exposed.iter().copied().chain(publish.iter().map(|binding| binding.container)).collect(),
@@ -227,14 +227,16 @@ fn hostname(text: &str) -> Result<String, ApiError> {
 }
 
 /// A name that the kernel holds: of the host, or of its domain.
-fn short_hostname(text: &str) -> Result<String, ApiError> {
+fn uts_name(what: &str, text: &str) -> Result<String, ApiError> {
     if text.len() > UTS_NAME_MAX {
         let length = text.len();
         return Err(bad(format!(
-            "invalid hostname {text:?}: {length} bytes, and the kernel holds {UTS_NAME_MAX} at most"
+            "invalid {what} {text:?}: {length} bytes, and the kernel holds {UTS_NAME_MAX} at most"
         )));
     }
-    hostname(text)
+    let parsed: Result<Hostname, _> = text.parse();
+    // The same letters for both; which of them was wrong is the option's to say.
+    parsed.map(|name| name.as_str().to_owned()).map_err(|e| bad(e.to_string().replacen("hostname", what, 1)))
 }
 
 /// A domain, or `.` for none.
