@@ -151,7 +151,7 @@ impl Firewall {
     }
 
     /// Makes the kernel hold the intent's ruleset: where the daemon's tables have the right rules already, by changing the
-    /// elements that differ, else by replacing both tables in one transaction. Established flows stay: conntrack knows
+    /// elements that differ, else by replacing all tables in one transaction. Established flows stay: conntrack knows
     /// them, whatever table is in force. The flows of what went meanwhile end.
     pub async fn reconcile(&self, intent: &Intent) -> Result<(), FirewallError> {
         self.denials.learn(intent);
