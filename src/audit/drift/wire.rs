@@ -188,10 +188,7 @@ impl Wire<'_> {
             !known.contains(it.name.as_str()) && !indices.contains(&it.index) && !comes_or_goes && !dead && !tolerated
         });
         let tell = |it: &Interface| {
-            let what = format!(
-                "{} is a port of bridge {} and no container's",
-                it.name, bridge.name
-            );
+            let what = format!("{} is a port of bridge {} and no container's", it.name, bridge.name);
             ours(Subject::Port, "port-foreign", what)
         };
         strangers.map(tell).collect()
