@@ -213,3 +213,27 @@ fn containers_of_a_daemon_that_is_gone_are_not_anothers_to_clean_up() {
     host.start_second_daemon(&[]);
     host.docker_second(&["run", "--rm", "busybox", "true"]).ok();
 }
+
+/// It was killed between the end of a container and the end of its flows.
+#[test]
+fn flows_that_the_last_daemon_left_lead_to_nobody_else() {
+    let host = Host::new();
+    let stays = host.run("busybox").cmd(&["sleep", "1000"]).start();
+    let address = stays.address();
+    let gone = format!("{}.200", address.rsplit_once('.').unwrap().0);
+    host.kill_daemon();
+    let flow = |container: &str, port: u16| {
+        host.sh(&format!(
+            "conntrack -I -p udp -s 192.0.2.2 -d 192.0.2.1 --sport {port} --dport 5353 -r {container} -q 192.0.2.2 \
+             --reply-port-src 53 --reply-port-dst {port} -t 1000"
+        ))
+        .ok();
+    };
+    flow(&address, 1001);
+    flow(&gone, 1002);
+    let leads_to = |container: &str| host.sh("conntrack -L 2>/dev/null").ok().contains(&format!("src={container} "));
+    assert!(leads_to(&address) && leads_to(&gone));
+    host.restart_daemon();
+    assert!(!leads_to(&gone));
+    assert!(leads_to(&address), "who is there keeps his flows");
+}

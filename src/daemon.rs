@@ -243,6 +243,14 @@ async fn bring_up_network(
     // Before anything is in force: what is changed from now on is heard of, and put right once all is.
     let firewall_watch = firewall.watch(&options, config.repair)?;
     firewall.reconcile(&intent).await?;
+    // On a bridge of the operator's, addresses may be others'.
+    let ours = match config.bridge {
+        BridgeChoice::Existing(_) => options.fixed_cidr,
+        BridgeChoice::Own(_) | BridgeChoice::Disabled => Some(options.bip),
+    };
+    if let Some(range) = ours {
+        firewall.vacate(range, &intent).await;
+    }
     let bridge = match config.bridge {
         BridgeChoice::Existing(_) => Bridge::existing(&options).await?,
         BridgeChoice::Own(_) | BridgeChoice::Disabled => Bridge::ensure(&options).await?,

@@ -246,14 +246,15 @@ impl Committer {
     fn answer(&self, committed: Committed, delta: &Delta, replies: Vec<Reply>) {
         let closed = delta.closed();
         let links_alone = !closed.is_empty() && closed.iter().all(|closed| matches!(closed, Closed::Link { .. }));
-        let predecessors = || self.flows.may_lead_to(delta.addresses_that_come());
+        let inherited = |address| closed.contains(&Closed::Endpoint(address)) || self.flows.may_lead_to(address);
+        let waits = links_alone || delta.addresses_that_come().any(inherited);
         // A caller that went away does not mind.
         let answer = |replies: Vec<Reply>| replies.into_iter().for_each(|reply| drop(reply.send(Ok(()))));
-        if closed.is_empty() && !predecessors() {
+        if closed.is_empty() && !waits {
             return answer(replies);
         }
-        let ended = self.flows.end(committed, closed);
-        if !links_alone && !predecessors() {
+        let ended = self.flows.end(committed, closed, waits || delta.cuts());
+        if !waits {
             return answer(replies);
         }
         tokio::spawn(async move {

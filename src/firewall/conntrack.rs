@@ -61,6 +61,13 @@ pub(super) enum Closed {
         /// Containers may talk to each other.
         icc: bool,
     },
+    /// Addresses of containers, from the first to the last, that nobody has: all flows from and to them.
+    Vacant {
+        /// The first.
+        first: Ipv4Addr,
+        /// The last.
+        last: Ipv4Addr,
+    },
 }
 
 impl Closed {
@@ -192,14 +199,15 @@ impl Closed {
             Self::Published(row) => {
                 vec![question(TUPLE_ORIG, &[protocol(row.ports.protocol, None)], BY_PROTOCOL)]
             }
-            Self::Trespass { .. } => vec![Vec::new()],
+            Self::Trespass { .. } | Self::Vacant { .. } => vec![Vec::new()],
         }
     }
 
     /// Whether a flow is one of those that end.
     fn ends(&self, flow: &Flow, is_local: impl Fn(Ipv4Addr) -> bool) -> bool {
         match self {
-            Self::Endpoint(address) => [flow.source, flow.destination, flow.answerer].contains(address),
+            Self::Endpoint(address) => flow.parties().contains(address),
+            Self::Vacant { first, last } => flow.parties().iter().any(|party| (first..=last).contains(&party)),
             Self::Link { source, target, ports } => {
                 (flow.source, flow.destination) == (*source, *target) && flow.port.is_some_and(|it| ports.contains(it))
             }
@@ -263,6 +271,11 @@ struct Flow {
 }
 
 impl Flow {
+    /// Who sends, to whom as it sees it, and to whom really.
+    fn parties(&self) -> [Ipv4Addr; 3] {
+        [self.source, self.destination, self.answerer]
+    }
+
     fn read(entry: &[u8]) -> Option<Self> {
         let (original, reply) = (find(entry, TUPLE_ORIG)?, find(entry, TUPLE_REPLY)?);
         let address = |tuple, kind| -> Option<Ipv4Addr> {
@@ -337,6 +350,15 @@ mod tests {
         assert!(ends(gone, flow(LAN, HOST, "8080/tcp", WEB, 80)));
         assert!(ends(gone, flow(APP, WEB, "80/tcp", WEB, 80)));
         assert!(!ends(gone, flow(APP, LAN, "80/tcp", LAN, 80)));
+    }
+
+    #[test]
+    fn who_is_not_there_has_no_flows() {
+        let gone = Closed::Vacant { first: Ipv4Addr::new(172, 17, 0, 3), last: Ipv4Addr::new(172, 17, 255, 255) };
+        assert!(ends(gone, flow(APP, LAN, "80/tcp", LAN, 80)));
+        assert!(ends(gone, flow(LAN, HOST, "8080/tcp", APP, 80)));
+        assert!(!ends(gone, flow(LAN, HOST, "8080/tcp", WEB, 80)));
+        assert!(!ends(gone, flow(LAN, HOST, "22/tcp", HOST, 22)));
     }
 
     #[test]

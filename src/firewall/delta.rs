@@ -40,6 +40,20 @@ impl Delta {
         self.gone.is_empty() && self.come.is_empty()
     }
 
+    /// Whether flows that end were on their way to somebody: a link was taken away, or a client's packets lead to a
+    /// container that is no longer the one that was published. Those of a container that ended lead to nobody.
+    pub(super) fn cuts(&self) -> bool {
+        let alive = |fact: &Fact| match fact {
+            Fact::Endpoint { address, .. } => !self.ended.contains(address),
+            Fact::Linked { source, target } | Fact::Link { source, target, .. } => {
+                !self.ended.contains(source) && !self.ended.contains(target)
+            }
+            Fact::Published(row) => !self.ended.contains(&row.to),
+        };
+        let diverts = |fact: &Fact| matches!(fact, Fact::Published(row) if Closed::by_coming(row.ports.protocol));
+        self.gone.iter().any(alive) || self.come.iter().any(diverts)
+    }
+
     /// The addresses of endpoints that come.
     pub(super) fn addresses_that_come(&self) -> impl Iterator<Item = Ipv4Addr> {
         self.come.iter().filter_map(|fact| match fact {

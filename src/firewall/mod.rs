@@ -46,6 +46,7 @@ mod writers;
 
 use std::path::PathBuf;
 
+use ipnetwork::Ipv4Network;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::model::audit::Difference;
@@ -156,6 +157,14 @@ impl Firewall {
     pub async fn reconcile(&self, intent: &Intent) -> Result<(), FirewallError> {
         self.denials.learn(intent);
         self.ask(|reply| Command::Reconcile(Box::new(intent.clone()), reply)).await
+    }
+
+    /// Ends the flows of addresses in `range` that nobody has. Called before anybody is given one: the last daemon may
+    /// have been killed between the end of a container and the end of its flows.
+    pub async fn vacate(&self, range: Ipv4Network, intent: &Intent) {
+        let containers = intent.endpoints.values().map(|endpoint| endpoint.address);
+        let taken = containers.chain([intent.options.gateway()]).collect();
+        conntrack::forget(flows::vacancies(range, &taken)).await;
     }
 
     /// Applies a change and answers when the kernel holds it. Changes that arrive while a transaction is under way

@@ -15,6 +15,7 @@ use std::process::Stdio;
 use serde::Serialize;
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::FirewallError;
@@ -56,9 +57,15 @@ pub(super) async fn commit(
         // nft reads everything before it answers. If it ends early, its status and words tell more than EPIPE.
         let _ = stdin.write_all(&payload).await;
     }
-    let mut end = tokio::spawn(end(step, nft, pid, writers.clone()));
+    in_force(generation, tokio::spawn(end(step, nft, pid, writers.clone()))).await
+}
+
+/// Waits until the kernel has told of the transaction; while nobody listens, until nft has ended.
+async fn in_force(
+    generation: oneshot::Receiver<()>,
+    mut end: JoinHandle<Result<(), FirewallError>>,
+) -> Result<Committed, FirewallError> {
     tokio::select! {
-        // The kernel has told of it. While nobody listens, nobody ever tells.
         Ok(()) = generation => Ok(Committed(Some(end))),
         ended = &mut end => match ended {
             Ok(ended) => ended.map(|()| Committed::default()),
@@ -139,6 +146,26 @@ fn complaint(stderr: &[u8], stdout: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_transaction_is_in_force_when_the_kernel_says_so_or_else_at_nfts_end() {
+        let refused = || FirewallError::Refused { step: "try", message: "no".to_owned() };
+        // nft still waits for the kernel.
+        let (told, generation) = oneshot::channel();
+        let (ends, end) = oneshot::channel::<()>();
+        told.send(()).expect("somebody listens");
+        let waiting = tokio::spawn(async { end.await.map_err(|_| FirewallError::Ended) });
+        let committed = in_force(generation, waiting).await.expect("the kernel told of it");
+        ends.send(()).expect("it waits");
+        committed.settled().await;
+        // Nobody tells: the one who would have is gone.
+        let (told, generation) = oneshot::channel();
+        drop(told);
+        assert!(in_force(generation, tokio::spawn(async { Ok(()) })).await.is_ok());
+        let (_told, generation) = oneshot::channel();
+        let answer = in_force(generation, tokio::spawn(async move { Err(refused()) })).await;
+        assert!(matches!(answer, Err(FirewallError::Refused { .. })));
+    }
 
     #[test]
     fn the_first_program_of_the_name_is_meant() {
