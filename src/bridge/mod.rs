@@ -281,8 +281,15 @@ impl Bridge {
         }
     }
 
-    /// Lets traffic pass: the port goes up, and is kept so. Called after the firewall knows the endpoint.
+    /// Lets traffic pass: the port goes up, and is kept so. Called after the firewall knows the endpoint, and has ended the
+    /// flows of whoever had the address before. What of these waits on the host for an answer to "who has that address" is
+    /// thrown away: the endpoint would give it.
     pub async fn open_port(&self, endpoint: &Endpoint, netns: Option<&NetNs>) -> Result<(), BridgeError> {
+        port::forget_neighbour(self, endpoint.address).await;
+        self.keep_up(endpoint, netns).await
+    }
+
+    async fn keep_up(&self, endpoint: &Endpoint, netns: Option<&NetNs>) -> Result<(), BridgeError> {
         let port = &endpoint.port;
         let index = port::index(port).unwrap_or_default();
         let opening = OpenPort { endpoint: endpoint.clone(), netns: netns.cloned(), index, ready: false };
@@ -300,7 +307,7 @@ impl Bridge {
             self.members.adopt(index, endpoint.mac);
         }
         let hardened = port::harden(self, &endpoint.port, endpoint.mac).await;
-        let opened = self.open_port(endpoint, netns).await;
+        let opened = self.keep_up(endpoint, netns).await;
         self.keep_open(&endpoint.port).await;
         hardened.and(opened)
     }

@@ -85,7 +85,6 @@ pub(super) async fn configure(bridge: &Bridge, endpoint: &Endpoint, netns: &NetN
     // The host has nothing to say on the port itself: no link-local address, no neighbour discovery into the container.
     settings::apply(&[(format!("net/ipv6/conf/{}/disable_ipv6", endpoint.port), "1")])?;
     harden(bridge, &endpoint.port, endpoint.mac).await?;
-    forget_neighbour(bridge, endpoint.address).await;
     let inside = connect_inside(netns).await?;
     let what = format!("{INSIDE} of {}", endpoint.name);
     let link = find_link(&inside, INSIDE).await?.ok_or_else(|| BridgeError::Missing(what.clone()))?;
@@ -164,8 +163,8 @@ pub(super) async fn disable(bridge: &Bridge, port: u32) -> Result<(), rtnetlink:
     bridge.netlink.link().set_port(message).execute().await
 }
 
-/// The host may still know an earlier owner of the address by another MAC.
-async fn forget_neighbour(bridge: &Bridge, address: Ipv4Addr) {
+/// The host may still know an earlier owner of the address by another MAC, or keep packets for him while it looks for him.
+pub(super) async fn forget_neighbour(bridge: &Bridge, address: Ipv4Addr) {
     let mut message = NeighbourMessage::default();
     message.header.family = AddressFamily::Inet;
     message.header.ifindex = bridge.index();
