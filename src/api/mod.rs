@@ -218,6 +218,7 @@ impl Api {
             Route::AuditExplain => audit::explain::explain(self, query).await,
             Route::AuditLog => audit::log::log(self, query).await,
             Route::AuditMatrix => audit::matrix::matrix(self, query).await,
+            Route::AuditWhy => audit::why::why(self, query).await,
             Route::NetworkInspect(name) => networks::inspect(self, &name),
         }
     }

@@ -68,6 +68,7 @@ pub(super) enum Route {
     AuditLog,
     AuditMatrix,
     AuditPreview,
+    AuditWhy,
 }
 
 /// Reads a method and a path: which version of the API is spoken, and what is asked for.
@@ -131,6 +132,7 @@ fn pontoon(method: &Method, segments: &[&str]) -> Option<Route> {
         (&Method::GET, ["v1", "audit", "history"]) => Some(Route::AuditHistory),
         (&Method::GET, ["v1", "audit", "log"]) => Some(Route::AuditLog),
         (&Method::GET, ["v1", "audit", "matrix"]) => Some(Route::AuditMatrix),
+        (&Method::GET, ["v1", "audit", "why"]) => Some(Route::AuditWhy),
         _ => None,
     }
 }

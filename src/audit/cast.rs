@@ -126,6 +126,30 @@ impl Cast {
     }
 }
 
+impl Cast {
+    /// The same, or somebody of whom only the address is known: on a link, or behind the gateway.
+    pub(super) fn find_or_seat(&mut self, who: &str, reading: &Reading) -> Result<usize, AuditError> {
+        let found = self.find(who);
+        let (Err(_), Ok(address)) = (&found, who.parse::<Ipv4Addr>()) else { return found };
+        if address.is_loopback() {
+            return self.seats.iter().position(|seat| *seat == Seat::Host).map_or(found, Ok);
+        }
+        let network = reading.kernel.network();
+        let Some(place) = neighbourhood::towards(network, address).and_then(|link| self.beyond_by(link)) else {
+            return found;
+        };
+        let Seat::Beyond { interface, own, .. } = self.seats[place] else { return found };
+        let known = network.neighbours.iter().find(|known| known.address == address && known.interface == interface);
+        let party = Party { name: who.to_owned(), addresses: vec![address.into()], ..self.parties[place].clone() };
+        self.seat(party, Seat::Beyond { interface, own, address, mac: known.map(|known| known.mac) });
+        Ok(self.parties.len() - 1)
+    }
+
+    fn beyond_by(&self, link: u32) -> Option<usize> {
+        self.seats.iter().position(|seat| matches!(seat, Seat::Beyond { interface, .. } if *interface == link))
+    }
+}
+
 fn container_seat(reading: &Reading, container: &Container, shares: Option<usize>) -> Seat {
     match (shares, &container.attached) {
         (Some(place), _) => Seat::Shares(place),

@@ -72,7 +72,8 @@ fn rule_words(reading: &Reading, cast: &Cast, (whose, place): Rule) -> String {
     }
 }
 
-fn kernel_of<'a>(reading: &'a Reading, cast: &Cast, whose: Whose) -> (&'a Kernel, String) {
+/// A rule's kernel, and whose namespace that is where it is not the host's.
+pub(super) fn kernel_of<'a>(reading: &'a Reading, cast: &Cast, whose: Whose) -> (&'a Kernel, String) {
     let of_party = match whose {
         Whose::Host => None,
         Whose::Party(place) => {

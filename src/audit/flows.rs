@@ -37,7 +37,10 @@ pub(super) struct Flow {
 pub(super) struct Flows<'a> {
     reading: &'a Reading,
     cast: &'a Cast,
-    any: [Service; 3],
+    /// What is asked of parties of whom nobody knows which ports matter.
+    any: Vec<Service>,
+    /// What comes in by the bridge is forwarded.
+    bridge_forwards: bool,
 }
 
 const NOWHERE: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
@@ -45,7 +48,20 @@ const NOWHERE: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
 impl<'a> Flows<'a> {
     pub(super) fn new(reading: &'a Reading, cast: &'a Cast) -> Self {
         let all = |protocol| Service::Ports(PortRange { protocol, first: 1, last: u16::MAX });
-        Self { reading, cast, any: [all(Protocol::Tcp), all(Protocol::Udp), Service::Echo] }
+        let mut flows = Self {
+            reading,
+            cast,
+            bridge_forwards: true,
+            any: vec![all(Protocol::Tcp), all(Protocol::Udp), Service::Echo],
+        };
+        let bridge = flows.options().and_then(|options| reading.kernel.network().named(&options.bridge));
+        flows.bridge_forwards = bridge.is_none_or(|bridge| flows.forwards(bridge.index));
+        flows
+    }
+
+    /// Only of this service.
+    pub(super) fn only(self, service: Service) -> Self {
+        Self { any: vec![service], ..self }
     }
 
     /// All flows of a pair of two different parties, in order. Whoever shares another's namespace has that one's.
@@ -68,7 +84,7 @@ impl<'a> Flows<'a> {
             (Seat::Beyond { own, .. }, Seat::Host) => self.stranger_to_host(from, to, *own),
             (Seat::Bridged { .. }, Seat::Beyond { address, .. }) => {
                 let outbound = (Intended::Allow, Reason::Outbound, Way::Direct);
-                self.any(from, to, *address, &intended::forwarded(outbound, self.bridge_forwards()))
+                self.any(from, to, *address, &intended::forwarded(outbound, self.bridge_forwards))
             }
             (Seat::Beyond { interface, .. }, Seat::Beyond { interface: other, .. }) if interface == other => Vec::new(),
             (Seat::Host | Seat::Beyond { .. }, Seat::Beyond { address, .. }) => {
@@ -88,11 +104,6 @@ impl<'a> Flows<'a> {
     fn forwards(&self, interface: u32) -> bool {
         let by_itself = self.reading.kernel.network().interface(interface).is_some_and(|i| i.sysctls.forwarding_v4);
         by_itself || self.options().is_some_and(|options| options.ip_forward)
-    }
-
-    fn bridge_forwards(&self) -> bool {
-        let bridge = self.options().and_then(|options| self.reading.kernel.network().named(&options.bridge));
-        bridge.is_none_or(|bridge| self.forwards(bridge.index))
     }
 
     fn ports(&self, of: usize) -> &'a [PartyPort] {
@@ -155,7 +166,7 @@ impl<'a> Flows<'a> {
     fn neighbours(&self, from: usize, to: usize, source: &Endpoint, target: &Endpoint) -> Vec<Flow> {
         let (Some(options), Some(id)) = (self.options(), &self.cast.parties[to].id) else { return Vec::new() };
         let routed = !options.icc;
-        let forwards = self.bridge_forwards();
+        let forwards = self.bridge_forwards;
         let direct = |port: Option<&PartyPort>| {
             let should = intended::neighbours(options, source, id, port);
             intended::forwarded(should, forwards || !routed)
@@ -233,7 +244,7 @@ impl<'a> Flows<'a> {
     fn any(&self, from: usize, to: usize, address: Ipv4Addr, should: &Should) -> Vec<Flow> {
         let flow = |service: &Service| Flow {
             service: *service,
-            port: u16::from(*service != Service::Echo),
+            port: if let Service::Ports(ports) = service { ports.first } else { 0 },
             ..self.flow((from, to), None, (address, 0), should.clone())
         };
         self.any.iter().map(flow).collect()

@@ -31,6 +31,8 @@ pub(super) struct Judge<'a> {
     cast: &'a Cast,
     /// Of each party, what is inside of its namespace, where that is not as the daemon made it.
     changed: Vec<Option<&'a Inside>>,
+    /// The name of the daemon's own tables.
+    own: Option<String>,
 }
 
 /// The types of an echo request, and of a connection's first packet.
@@ -45,7 +47,13 @@ impl<'a> Judge<'a> {
             let Seat::Bridged { endpoint, .. } = seat else { return None };
             (!inside.is_plain(endpoint, gateway?)).then_some(inside)
         });
-        Self { reading, cast, changed: changed.collect() }
+        let own = reading.intent.as_ref().map(|intent| format!("pontoon-{}", intent.options.bridge));
+        Self { reading, cast, changed: changed.collect(), own }
+    }
+
+    /// The first packet of a flow to one of its ports, or to any, as it comes to the host's namespace.
+    pub(super) fn first_packet(&self, flow: &Flow, port: Option<u16>) -> Option<Packet> {
+        Some(with_ports(&self.packet(flow)?, flow, None, port))
     }
 
     /// The verdicts about a flow, by ports in order.
@@ -159,8 +167,7 @@ impl<'a> Judge<'a> {
 
     /// Whether a place is in one of the daemon's own tables.
     pub(super) fn is_own(&self, place: Place) -> bool {
-        let table = self.reading.intent.as_ref().map(|intent| format!("pontoon-{}", intent.options.bridge));
-        Some(self.reading.kernel.named(place).table) == table.as_deref()
+        Some(self.reading.kernel.named(place).table) == self.own.as_deref()
     }
 
     /// What the two ends' own namespaces make of ports that the host lets pass: of rows of them, what stops these.

@@ -104,7 +104,8 @@ fn judged(reading: &Reading, cast: &Cast, from: Option<usize>, to: Option<usize>
     })
 }
 
-fn cell(flow: &Flow, judged: &Judged, reason: usize, decider: Option<usize>) -> Cell {
+/// A flow's cell.
+pub(super) fn cell(flow: &Flow, judged: &Judged, reason: usize, decider: Option<usize>) -> Cell {
     let ports: Range<u16> = judged.skipped..judged.last;
     let service = match flow.service {
         Service::Ports(range) => {

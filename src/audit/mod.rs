@@ -15,12 +15,14 @@
 //! | `assert` | expectations, held against the matrix |
 //! | `lint` | holes that are wider than their purpose |
 //! | `preview` | what a run would change |
+//! | `why`, `evidence`, `openings` | one pair in depth: the rule that decides, and who asked for it |
 //! | `drift` | what differs in the kernel, and what is put right |
 
 pub mod assert;
 mod cast;
 mod deciders;
 pub mod drift;
+mod evidence;
 mod findings;
 mod flows;
 mod inside;
@@ -29,14 +31,17 @@ mod judge;
 pub mod lint;
 mod matrix;
 mod neighbourhood;
+mod openings;
 mod ports;
 pub mod preview;
 mod processes;
 mod reading;
+mod why;
 
 pub use cast::{Cast, Seat};
 pub use matrix::{Wanted, asked, matrix};
 pub use reading::Reading;
+pub use why::{Asking, why};
 
 /// Why the audit has no answer.
 #[derive(Debug, thiserror::Error)]

@@ -77,6 +77,15 @@ pub(super) fn outside(network: &Network) -> Option<Stranger> {
     Some(Stranger { interface: interface.index, link: interface.name.clone(), own: own?, address, mac: None })
 }
 
+/// The link that an address is on or behind, by the longest prefix.
+pub(super) fn towards(network: &Network, address: Ipv4Addr) -> Option<u32> {
+    let routes = network.routes.iter().filter(|route| {
+        route.kind == RouteKind::Unicast && route.destination.contains(IpAddr::V4(address)) && !route.ways.is_empty()
+    });
+    let best = routes.min_by_key(|route| (u8::MAX - route.destination.prefix(), route.metric))?;
+    Some(best.ways.first()?.interface)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -80,14 +80,31 @@ fn cut(row: &Published, ports: PortRange) -> Published {
     }
 }
 
-/// To which address one speaks to reach whoever listens here: any of them, or one that is not all of the party's.
+/// The part of some rows that a question is about, and what of the question is in none of them, in order.
+pub(super) fn within(rows: &[PartyPort], wanted: PortRange) -> Vec<PartyPort> {
+    let ranges: Vec<PortRange> = rows.iter().map(|row| row.ports).chain([wanted]).collect();
+    let inside = |piece: &PortRange| wanted.contains(Port { protocol: piece.protocol, number: piece.first });
+    let row = |ports: PortRange| {
+        let first = Port { protocol: ports.protocol, number: ports.first };
+        let nothing = PartyPort { ports, exposed: false, published: vec![], listeners: vec![] };
+        rows.iter().find(|row| row.ports.contains(first)).map_or(nothing, |row| PartyPort {
+            ports,
+            published: row.published.iter().map(|published| cut(published, ports)).collect(),
+            ..row.clone()
+        })
+    };
+    pieces(&ranges).into_iter().filter(inside).map(row).collect()
+}
+
+/// To which address one speaks to reach whoever listens here: the usual one, unless they listen on others only. `None`:
+/// they have IPv6 only.
 pub(super) fn spoken_to(listeners: &[Listener], usual: Ipv4Addr) -> Option<Ipv4Addr> {
     let v4 = |listener: &Listener| match listener.address.to_canonical() {
         std::net::IpAddr::V4(address) => Some(address),
         std::net::IpAddr::V6(address) => address.is_unspecified().then_some(Ipv4Addr::UNSPECIFIED),
     };
     let addresses: BTreeSet<Ipv4Addr> = listeners.iter().filter_map(v4).collect();
-    if addresses.contains(&Ipv4Addr::UNSPECIFIED) || addresses.contains(&usual) {
+    if listeners.is_empty() || addresses.contains(&Ipv4Addr::UNSPECIFIED) || addresses.contains(&usual) {
         return Some(usual);
     }
     addresses.into_iter().next()
@@ -138,6 +155,22 @@ mod tests {
                 "80/udp true  0",
             ]
         );
+    }
+
+    #[test]
+    fn a_question_is_about_parts_of_rows_and_what_is_in_none() {
+        let published = Published {
+            host_ip: [0, 0, 0, 0].into(),
+            host_port: 8000,
+            container: "80".parse().expect("port"),
+            count: 10,
+        };
+        let rows = rows(&[range("80-89/tcp")], &[published], &[]);
+        let parts = within(&rows, range("85-95/tcp"));
+        let words: Vec<_> = parts.iter().map(|row| (row.ports.first, row.ports.last, row.exposed)).collect();
+        assert_eq!(words, [(85, 89, true), (90, 95, false)]);
+        assert_eq!((parts[0].published[0].host_port, parts[0].published[0].count), (8005, 5));
+        assert_eq!(within(&rows, range("85/udp")).len(), 1);
     }
 
     #[test]

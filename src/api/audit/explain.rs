@@ -7,6 +7,7 @@ use crate::api::Api;
 use crate::api::body::{Response, json};
 use crate::api::error::ApiError;
 use crate::api::query::Query;
+use crate::firewall::audit::listing::Listing;
 use crate::firewall::audit::{question, snapshot};
 
 /// `GET /pontoon/v1/audit/explain?packet=…`: one packet's way through the rules that are in the kernel now.
@@ -20,12 +21,15 @@ pub(in crate::api) async fn explain(api: &Api, query: &Query) -> Result<Response
         let kernel = snapshot::read().map_err(|error| ApiError::internal(error.to_string()))?.knowing(&bridge, hosts);
         let packet = question::parse(&words, kernel.network());
         let packet = packet.map_err(|error| ApiError::bad_request(error.to_string()))?;
+        // Without nft's words there are the handles.
+        let listing = Listing::read().unwrap_or_default();
+        let explanation = kernel.explain(&packet).in_words(&listing);
         Ok::<_, ApiError>(json!({
             "version": 1,
             "packet": words,
             "generation": kernel.ruleset().generation,
             "unmodelled": kernel.network().unmodelled,
-            "explanation": kernel.explain(&packet).described(kernel.network()),
+            "explanation": explanation.described(kernel.network()),
         }))
     });
     let answer = answer.await.map_err(|error| ApiError::internal(error.to_string()))??;

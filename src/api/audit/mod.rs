@@ -8,3 +8,4 @@ pub(super) mod lint;
 pub(super) mod log;
 pub(super) mod matrix;
 pub(super) mod preview;
+pub(super) mod why;

@@ -44,17 +44,17 @@ impl<'a> Walk<'_, 'a> {
         if !on_link || bridge.addresses.iter().any(|net| net.ip() == to) {
             return Ok(own);
         }
-        let known = network.neighbours.iter().find(|n| n.address == to && n.interface == bridge.index);
-        let Some(neighbour) = known else {
+        let stations = self.evaluation.stations;
+        let Some(neighbour) = stations.mac(to, bridge.index) else {
             return Err(Fate::Unknown(format!("who has {to} behind {}", bridge.name)));
         };
-        let behind = network.forwarding.iter().find(|entry| entry.mac == neighbour.mac && !entry.local);
+        let behind = stations.behind(neighbour);
         let flags = |interface: &Interface| interface.port.is_some_and(|port| port.isolated);
         let apart = behind.and_then(|entry| network.interface(entry.port)).is_some_and(|other| {
             other.index == port.index && !other.port.is_some_and(|p| p.hairpin) || flags(port) && flags(other)
         });
         if !apart {
-            return Ok(neighbour.mac);
+            return Ok(neighbour);
         }
         let sysctls = bridge.sysctls;
         match sysctls.proxy_arp_pvlan || sysctls.proxy_arp {
@@ -109,8 +109,7 @@ impl<'a> Walk<'_, 'a> {
         }
         let from = self.frame.headers.source_mac();
         let from = from.ok_or_else(|| Fate::Unknown("the source's hardware address".to_owned()))?;
-        let known =
-            self.evaluation.network.forwarding.iter().any(|e| e.mac == from && e.port == port.index && !e.local);
+        let known = self.evaluation.stations.entries(from).iter().any(|entry| entry.port == port.index && !entry.local);
         if known { Ok(()) } else { Err(Fate::Lost(format!("port {} is locked for this source", port.name))) }
     }
 
@@ -121,12 +120,12 @@ impl<'a> Walk<'_, 'a> {
         }
         let own = |entry: &&super::network::ForwardingEntry| {
             let at = network.interface(entry.port);
-            entry.mac == to && at.is_some_and(|at| at.index == bridge.index || at.master == Some(bridge.index))
+            at.is_some_and(|at| at.index == bridge.index || at.master == Some(bridge.index))
         };
         if bridge.mac == Some(to) {
             return Ok(Whereto::Up);
         }
-        let Some(entry) = network.forwarding.iter().find(own) else { return Ok(Whereto::Flood) };
+        let Some(entry) = self.evaluation.stations.entries(to).iter().find(own) else { return Ok(Whereto::Flood) };
         let out = network.interface(entry.port).filter(|_| !entry.local);
         let Some(out) = out else { return Ok(Whereto::Up) };
         self.may_leave(Some((port, flags)), out).map_err(Fate::Lost)?;
@@ -207,8 +206,9 @@ impl<'a> Walk<'_, 'a> {
         let sees = |hook| !self.evaluation.compiled.calls(Stack::Bridge, hook).is_empty();
         let rules = sees(Hook::Output) || sees(Hook::Postrouting);
         let to = self.frame.headers.address(true);
-        let neighbour = network.neighbours.iter().find(|n| Some(n.address) == to && n.interface == bridge.index);
-        let entry = neighbour.and_then(|n| network.forwarding.iter().find(|e| e.mac == n.mac && !e.local));
+        let stations = self.evaluation.stations;
+        let neighbour = to.and_then(|to| stations.mac(to, bridge.index));
+        let entry = neighbour.and_then(|mac| stations.behind(mac));
         let (Some(neighbour), Some(out)) = (neighbour, entry.and_then(|entry| network.interface(entry.port))) else {
             return match rules {
                 true => Err(Fate::Unknown(format!("behind which port of {} it is", bridge.name))),
@@ -217,7 +217,7 @@ impl<'a> Walk<'_, 'a> {
         };
         self.may_leave(None, out).map_err(Fate::Lost)?;
         self.frame.has_link = true;
-        self.frame.headers.link.write(0, &neighbour.mac, 0);
+        self.frame.headers.link.write(0, &neighbour, 0);
         if let Some(own) = bridge.mac {
             self.frame.headers.link.write(6, &own, 0);
         }

@@ -343,6 +343,8 @@ pub struct Set {
     pub interval: bool,
     /// Rules may add to it.
     pub dynamic: bool,
+    /// nft's number for what its keys are, of fields six bits each; the kernel only keeps it.
+    pub key_type: u32,
     /// The bytes of each field of a concatenation as they lie in registers (each padded to four); one for a plain key.
     pub fields: Vec<usize>,
     /// `NFT_OBJECT_…` of what a map of objects maps to.

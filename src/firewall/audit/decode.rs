@@ -95,6 +95,7 @@ pub(super) fn set(from: Attributes<'_>) -> Option<(String, Set)> {
         handle: from.be64(16).unwrap_or(0),
         interval: flags & INTERVAL != 0,
         dynamic: flags & EVAL != 0,
+        key_type: from.be32(4).unwrap_or(0),
         fields,
         object_kind: from.be32(15),
         elements: Vec::new(),

@@ -8,6 +8,7 @@ use super::bytecode::Verdict;
 use super::compiled::{ChainAt, Compiled, Stack};
 use super::flows::Place;
 use super::frame::Flow;
+use super::listing::Listing;
 use super::machine::End;
 use super::network::Network;
 use super::packet::{Content, Entry, Packet};
@@ -86,6 +87,9 @@ pub enum Step {
         chain: String,
         handle: u64,
         comment: Option<String>,
+        /// As nft prints it, where it was asked.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        text: Option<String>,
         matched: bool,
         verdict: Option<String>,
     },
@@ -101,6 +105,16 @@ pub enum Step {
 }
 
 impl Explanation {
+    /// The same with rules in nft's words.
+    pub fn in_words(mut self, listing: &Listing) -> Self {
+        for step in self.ways.iter_mut().flat_map(|way| &mut way.steps) {
+            if let Step::Rule { family, table, handle, text, .. } = step {
+                *text = listing.rule(family, table, *handle).map(|rule| rule.text.clone());
+            }
+        }
+        self
+    }
+
     pub(super) fn of(packet: &Packet, ways: Vec<Way>, cut: bool) -> Self {
         let mut judgement = judge(&ways);
         if cut {
@@ -239,12 +253,21 @@ pub(super) fn step(compiled: &Compiled, network: &Network, met: Met) -> Step {
             let (family, table, chain) = names(compiled, at);
             Step::Chain { family, table, chain, priority: compiled.base(at).map(|base| base.priority) }
         }
-        Met::Element { set, key } => Step::Element { set, key: hex::encode(key) },
+        Met::Element { set, key } => Step::Element { set, key },
         Met::Rule(at, end) => {
             let (family, table, chain) = names(compiled, at.chain);
             let rule = &compiled.chain(at.chain).rules[at.rule];
             let (matched, verdict) = rule_end(end);
-            Step::Rule { family, table, chain, handle: rule.handle, comment: rule.comment.clone(), matched, verdict }
+            Step::Rule {
+                family,
+                table,
+                chain,
+                handle: rule.handle,
+                comment: rule.comment.clone(),
+                text: None,
+                matched,
+                verdict,
+            }
         }
         Met::Policy(at, accepts) => {
             let (family, table, chain) = names(compiled, at);

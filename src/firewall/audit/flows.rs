@@ -175,8 +175,12 @@ impl Kernel {
             None => ((source, source_port), (destination, port)),
         };
         let content = Content::Ip { source: to.0, destination: from.0, transport: transport.answered(to.1, from.1) };
-        let mac = self.network().neighbours.iter().find(|known| known.address == to.0).map(|known| known.mac);
-        let source_mac = mac.filter(|_| at != Entry::Local);
+        // What comes out of a bridge's port is answered by a station of the bridge.
+        let link = match at {
+            Entry::Local => None,
+            Entry::Interface(index) => self.network().interface(index).map(|port| port.master.unwrap_or(index)),
+        };
+        let source_mac = link.and_then(|link| self.stations.mac(to.0, link));
         let answer = Packet { entry: at, source_mac, destination_mac: None, vlan: packet.vlan, content };
         Ok((answer, Arrival { at, source: from, destination: to }))
     }

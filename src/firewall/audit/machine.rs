@@ -10,6 +10,7 @@ use super::frame::{Frame, Tracking};
 use super::network::Network;
 use super::registers::{Maybe, Registers};
 use super::sets::Found;
+use super::stations::Stations;
 use super::trace::{RuleAt, RuleEnd, Trace};
 use super::{extensions, loads};
 
@@ -37,6 +38,7 @@ pub(super) struct Asked {
 pub(super) struct Evaluation<'a> {
     pub(super) compiled: &'a Compiled,
     pub(super) network: &'a Network,
+    pub(super) stations: &'a Stations,
     pub(super) choices: &'a mut Choices,
     pub(super) trace: Trace,
     /// Keys that this packet itself has put into sets: table, set, key.
@@ -322,7 +324,7 @@ impl<'e, 'a> Machine<'e, 'a> {
             }
         };
         let metered = element.meter;
-        self.evaluation.trace.element(name, element);
+        self.evaluation.trace.element(set, element);
         if inverted {
             return Next::Rule;
         }

@@ -14,10 +14,11 @@
 //! | `attributes`, `netlink`, `decode`, `expressions`, `links`, `routes`, `snapshot` | reading it from the kernel |
 //! | `network`, `routing` | interfaces, bridges, routes; the routing decision |
 //! | `packet`, `frame` | the packet in question; the packet on its way |
-//! | `compiled`, `sets` | names resolved, base chains in order, sets indexed |
+//! | `compiled`, `sets`, `stations` | names resolved, base chains in order, sets and hardware addresses indexed |
 //! | `registers`, `machine`, `loads`, `extensions` | running a chain |
 //! | `walk`, `bridging`, `translate` | the hooks in order, and what the kernel does between them |
 //! | `flows`, `ports` | a flow as a whole: its first packet and the answer; of many ports at once |
+//! | `keys`, `listing` | elements and rules in nft's words |
 //! | `sockets` | who listens in a namespace |
 //! | `question` | a packet in words |
 //! | `choices`, `trace`, `explanation` | open questions; what was met; the answer for people and programs |
@@ -33,7 +34,9 @@ mod expressions;
 mod extensions;
 mod flows;
 mod frame;
+mod keys;
 mod links;
+pub mod listing;
 mod loads;
 mod machine;
 mod netlink;
@@ -47,6 +50,7 @@ mod routing;
 mod sets;
 pub mod snapshot;
 pub mod sockets;
+mod stations;
 mod trace;
 mod translate;
 mod walk;
@@ -61,6 +65,7 @@ use compiled::Compiled;
 use machine::Evaluation;
 use network::{ForwardingEntry, Neighbour, Network};
 use ports::Ports;
+use stations::Stations;
 use trace::Trace;
 use walk::Walk;
 
@@ -75,6 +80,7 @@ pub use walk::Fate;
 pub struct Kernel {
     compiled: Compiled,
     network: Network,
+    stations: Stations,
     /// Made when first asked for.
     ports: OnceLock<Ports>,
 }
@@ -85,7 +91,8 @@ const MOST_WAYS: usize = 256;
 impl Kernel {
     /// Makes a ruleset ready: indexes its sets, orders its chains.
     pub fn new(ruleset: Ruleset, network: Network) -> Self {
-        Self { compiled: Compiled::new(ruleset), network, ports: OnceLock::new() }
+        let stations = Stations::of(&network);
+        Self { compiled: Compiled::new(ruleset), network, stations, ports: OnceLock::new() }
     }
 
     /// Adds who has which address on a bridge, and behind which port, as somebody else knows it: the kernel knows only
@@ -105,6 +112,7 @@ impl Kernel {
                 });
             }
         }
+        self.stations = Stations::of(&self.network);
         self
     }
 
@@ -149,8 +157,14 @@ impl Kernel {
 
     fn one_way(&self, packet: &Packet, flow: Option<&Flow>, traced: bool, choices: &mut Choices) -> Way {
         let trace = Trace { wanted: traced, ..Trace::default() };
-        let mut evaluation =
-            Evaluation { compiled: &self.compiled, network: &self.network, choices, trace, added: Vec::new() };
+        let mut evaluation = Evaluation {
+            compiled: &self.compiled,
+            network: &self.network,
+            stations: &self.stations,
+            choices,
+            trace,
+            added: Vec::new(),
+        };
         let (fate, flow) = match Walk::new(&mut evaluation, packet, 0, flow.cloned()) {
             Some(mut walk) => {
                 let fate = walk.go(packet.entry);

@@ -215,6 +215,7 @@ mod tests {
             handle: 1,
             interval: true,
             dynamic: false,
+            key_type: 0,
             fields: vec![4, 4],
             object_kind: None,
             elements: vec![element],

@@ -119,6 +119,7 @@ mod tests {
             handle: 1,
             interval,
             dynamic: false,
+            key_type: 0,
             fields: fields.to_vec(),
             object_kind: None,
             elements,

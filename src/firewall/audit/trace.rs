@@ -1,8 +1,9 @@
 //! What a packet met on its way.
 
-use super::bytecode::{Element, Hook, Verdict};
+use super::bytecode::{Element, Hook, Set, Verdict};
 use super::compiled::{ChainAt, Stack};
 use super::flows::Place;
+use super::keys;
 use super::machine::End;
 
 /// A rule by position.
@@ -46,7 +47,8 @@ pub(super) enum Met {
     Chain(ChainAt),
     Element {
         set: String,
-        key: Vec<u8>,
+        /// As nft prints it.
+        key: String,
     },
     Rule(RuleAt, RuleEnd),
     Policy(ChainAt, bool),
@@ -76,8 +78,8 @@ impl Trace {
         self.push(|| Met::Policy(chain, accepts));
     }
 
-    pub(super) fn element(&mut self, set: &str, element: &Element) {
-        self.push(|| Met::Element { set: set.to_owned(), key: element.key.clone() });
+    pub(super) fn element(&mut self, set: &Set, element: &Element) {
+        self.push(|| Met::Element { set: set.name.clone(), key: keys::text(set, element) });
     }
 
     pub(super) fn kernel(&mut self, what: impl FnOnce() -> String) {

@@ -102,7 +102,8 @@ fn line(step: &Value, all: bool) -> Option<String> {
                 (true, Some(verdict)) => verdict.to_owned(),
             };
             let comment = step["comment"].as_str().map(|comment| format!(" \"{comment}\"")).unwrap_or_default();
-            format!("    {} handle {}{comment}: {verdict}\n", place(), word(&step["handle"]))
+            let rule = step["text"].as_str().map(|text| format!("      {text}\n")).unwrap_or_default();
+            format!("    {} handle {}{comment}: {verdict}\n{rule}", place(), word(&step["handle"]))
         }
         "policy" if all || step["verdict"] == "drop" => format!("    {} policy: {}\n", place(), word(&step["verdict"])),
         "kernel" => format!("    {}\n", word(&step["what"])),

@@ -11,6 +11,7 @@ mod matrix;
 mod preview;
 mod report;
 mod serve;
+mod why;
 
 use crate::cli::client::Client;
 use crate::cli::error::Outcome;
@@ -46,6 +47,9 @@ pub(in crate::cli) enum Audit {
     Preview(Box<preview::Preview>),
     /// Serve the report as a live page, for this machine unless an address is given, until interrupted
     Serve(serve::Serve),
+    /// Say whether one may reach another, and by which rule, link, published port or option; exit code 0 if so, 1 if
+    /// not, 2 if that cannot be said
+    Why(why::Ask),
 }
 
 impl Audit {
@@ -60,6 +64,7 @@ impl Audit {
             Self::Lint(verb) => verb.run(client).await,
             Self::Preview(verb) => verb.run(client).await,
             Self::Serve(verb) => verb.run(client).await,
+            Self::Why(verb) => verb.run(client).await,
         }
     }
 }

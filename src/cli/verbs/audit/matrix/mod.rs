@@ -67,7 +67,7 @@ impl Show {
 }
 
 /// A way in words.
-fn way(cell: &Cell) -> String {
+pub(super) fn way(cell: &Cell) -> String {
     match &cell.by {
         Way::Direct => "direct".to_owned(),
         Way::Link { alias } => format!("link {alias}"),
