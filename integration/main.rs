@@ -28,6 +28,7 @@ mod lifecycle;
 mod limits_and_security;
 mod links;
 mod logs;
+mod metrics;
 mod names;
 mod networks;
 mod ps_inspect;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use tokio::net::UnixListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -89,6 +89,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         strangers::refuse(grounds(&config, network_options.as_ref()), None).await?;
     }
 
+    let metrics = listen_for_metrics(config.metrics_addr).await?;
+
     make_roots(&config)?;
     let _data = lock(&config.data_root, "--data-root")?;
     // It would take the other's running containers for leftovers.
@@ -149,6 +151,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         .into_iter()
         .map(|listener| tokio::spawn(crate::api::serve(listener, engine.clone(), stop.clone())))
         .collect();
+    if let Some(listener) = metrics {
+        tokio::spawn(crate::api::metrics::serve(listener, engine.clone(), stop.clone()));
+    }
     let checkpoints = tokio::spawn(checkpoint(database.clone()));
     wait_for_the_end().await?;
     stop.cancel();
@@ -360,6 +365,12 @@ fn listen(path: &Path, group: Option<nix::unistd::Gid>) -> anyhow::Result<UnixLi
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))
         .with_context(|| format!("cannot set the mode of {}", path.display()))?;
     Ok(listener)
+}
+
+async fn listen_for_metrics(address: Option<std::net::SocketAddr>) -> anyhow::Result<Option<TcpListener>> {
+    let Some(address) = address else { return Ok(None) };
+    let listener = TcpListener::bind(address).await;
+    Ok(Some(listener.with_context(|| format!("cannot serve metrics at {address} (--metrics-addr)"))?))
 }
 
 fn socket_group(asked: Option<&str>) -> anyhow::Result<Option<nix::unistd::Gid>> {

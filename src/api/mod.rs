@@ -14,6 +14,7 @@ mod exec;
 mod filters;
 mod hijack;
 mod images;
+pub mod metrics;
 mod networks;
 mod peer;
 mod query;
@@ -179,6 +180,7 @@ impl Api {
             Route::Version => Ok(system::version()),
             Route::Info => Ok(system::info(self)),
             Route::Events => system::events(self, query),
+            Route::Metrics => Ok(metrics::metrics(&self.engine).await),
             Route::ContainerList => list::list(self, query).await,
             Route::ContainerCreate => create::create(self, query, request).await,
             Route::ContainerPrune => prune::prune(self, query).await,

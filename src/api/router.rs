@@ -28,6 +28,7 @@ pub(super) enum Route {
     Version,
     Info,
     Events,
+    Metrics,
     ContainerList,
     ContainerCreate,
     ContainerPrune,
@@ -143,6 +144,7 @@ fn system(method: &Method, segments: &[&str]) -> Option<Route> {
         (&Method::GET, ["version"]) => Some(Route::Version),
         (&Method::GET, ["info"]) => Some(Route::Info),
         (&Method::GET, ["events"]) => Some(Route::Events),
+        (&Method::GET, ["metrics"]) => Some(Route::Metrics),
         _ => None,
     }
 }

@@ -14,7 +14,7 @@ mod options;
 mod validate;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use ipnetwork::Ipv4Network;
@@ -88,6 +88,8 @@ pub struct Config {
     pub default_ulimits: Vec<(String, u64, u64)>,
     /// `--debug`, or `--log-level debug`.
     pub log_level: LogLevel,
+    /// `--metrics-addr`: where metrics are served beside the API's sockets; `None`: nowhere.
+    pub metrics_addr: Option<SocketAddr>,
     /// What was accepted without effect, for the daemon to log.
     pub warnings: Vec<String>,
 }

@@ -37,6 +37,9 @@ pub(super) struct Options {
     /// What to log: debug, info, warn, error [default: info]
     #[arg(short = 'l', long, value_name = "LEVEL", help_heading = "Daemon")]
     pub(super) log_level: Option<String>,
+    /// Serve metrics here too, as HTTP without TLS: ADDRESS:PORT; without an address, on 127.0.0.1
+    #[arg(long, value_name = "ADDRESS", help_heading = "Daemon")]
+    pub(super) metrics_addr: Option<String>,
     /// Accepted: containers always outlive the daemon
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
           default_missing_value = "true", value_parser = go_bool, help_heading = "Daemon")]
@@ -126,6 +129,7 @@ macro_rules! every_option {
             group,
             debug,
             log_level,
+            metrics_addr,
             live_restore,
             bridge,
             bip,

@@ -154,6 +154,10 @@ fn values_that_cannot_be_meant() {
         ("--cgroup-parent a/../b", "cgroup-parent: "),
         ("--cgroup-parent a*", "cgroup-parent: "),
         ("--log-level loud", "log-level: "),
+        ("--metrics-addr 127.0.0.1", "metrics-addr: \"127.0.0.1\": expected ADDRESS:PORT"),
+        ("--metrics-addr :0", "metrics-addr: "),
+        ("--metrics-addr nowhere:9323", "metrics-addr: "),
+        ("--metrics-addr ::1:9323", "metrics-addr: "),
         ("--log-driver syslog", "log-driver: "),
         ("--log-opt size=1", "log-opt: unknown log opt"),
         ("--log-opt max-size=big", "log-opt: max-size"),
@@ -164,6 +168,22 @@ fn values_that_cannot_be_meant() {
     ] {
         let error = error(flags, "{}");
         assert!(error.starts_with(words) || error.contains(words), "{flags}: {error}");
+    }
+}
+
+#[test]
+fn metrics_are_for_the_host_alone_unless_said() {
+    assert_eq!(config("", "{}").metrics_addr, None);
+    for (text, address) in [
+        (":9323", "127.0.0.1:9323"),
+        ("9323", "127.0.0.1:9323"),
+        ("localhost:9323", "127.0.0.1:9323"),
+        ("0.0.0.0:9323", "0.0.0.0:9323"),
+        ("[::1]:9323", "[::1]:9323"),
+    ] {
+        let expected = Some(address.parse().expect("an address"));
+        assert_eq!(config(&format!("--metrics-addr {text}"), "{}").metrics_addr, expected, "{text}");
+        assert_eq!(config("", &format!("{{\"metrics-addr\": \"{text}\"}}")).metrics_addr, expected, "{text}");
     }
 }
 

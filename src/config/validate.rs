@@ -1,7 +1,7 @@
 //! Merged options → [`Config`]: every value checked, every default filled in. Pure.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -73,6 +73,7 @@ pub(super) fn validate(options: &Options) -> Result<Config, ConfigError> {
             parse_ulimit(text).map_err(|error| error.to_string())
         })?,
         log_level: log_level(options.debug, said(&options.log_level))?,
+        metrics_addr: said(&options.metrics_addr).map(metrics_addr).transpose()?,
         exec_root,
         warnings,
     })
@@ -146,6 +147,18 @@ fn hosts(urls: &[String], default: &str) -> Result<Vec<PathBuf>, ConfigError> {
         }
     }
     Ok(paths)
+}
+
+/// Unlike dockerd's, an address without a host is not every address: metrics tell who is there.
+fn metrics_addr(text: &str) -> Result<SocketAddr, ConfigError> {
+    let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
+    let host = if matches!(host, "" | "localhost") { "127.0.0.1" } else { host };
+    let wrong = || {
+        let reason = format!("{text:?}: expected ADDRESS:PORT, such as 127.0.0.1:9323 or [::1]:9323, or :PORT");
+        ConfigError::invalid("metrics-addr", reason)
+    };
+    let address: SocketAddr = format!("{host}:{port}").parse().map_err(|_| wrong())?;
+    if address.port() == 0 { Err(wrong()) } else { Ok(address) }
 }
 
 fn bridge(name: Option<&str>) -> Result<BridgeChoice, ConfigError> {

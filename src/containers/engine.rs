@@ -23,7 +23,7 @@ use crate::dns::NameServer;
 use crate::firewall::denials::Denials;
 use crate::firewall::{Firewall, FirewallError};
 use crate::images::Images;
-use crate::model::{Change, ContainerId, Digest, NetworkOptions};
+use crate::model::{Change, ContainerId, Digest, NetworkOptions, Outcomes};
 use crate::runner::Runner;
 use crate::store::Store;
 
@@ -80,6 +80,7 @@ pub(super) struct Inner {
     pub(super) ports: PortTable,
     pub(super) sessions: Sessions,
     ledger: Ledger,
+    pub(super) starts: Outcomes,
     past: Mutex<VecDeque<Event>>,
     events: broadcast::Sender<Event>,
 }
@@ -100,6 +101,7 @@ impl Engine {
                 ports: PortTable::default(),
                 sessions: Sessions::default(),
                 ledger: Ledger::default(),
+                starts: Outcomes::default(),
                 past: Mutex::default(),
                 events: broadcast::Sender::new(EVENTS_KEPT),
             }),
@@ -298,6 +300,11 @@ impl Engine {
     /// The network options in force; `None` with `-b none`.
     pub fn network(&self) -> Option<&NetworkOptions> {
         self.default_network().map(|network| &network.options)
+    }
+
+    /// How long starts took, since the daemon's own.
+    pub fn starts(&self) -> &Outcomes {
+        &self.inner.starts
     }
 
     /// What the firewall denied; `None` with `-b none`.

@@ -37,6 +37,7 @@ struct Inner {
     /// Newest first.
     repaired: VecDeque<Difference>,
     counts: BTreeMap<Subject, u64>,
+    found: BTreeMap<Subject, u64>,
     /// Heard since the last look.
     notes: VecDeque<Note>,
     seen: BTreeMap<(String, String), Seen>,
@@ -64,6 +65,7 @@ impl Ledger {
         if tampering.repaired {
             for what in &tampering.what {
                 let (subject, kind) = (subject(tampering.place, what), "tampering".to_owned());
+                *inner.found.entry(subject).or_default() += 1;
                 let (what, since, by) = (what.clone(), Some(at.clone()), by.clone());
                 let containers = Vec::new();
                 inner.remember(Difference { subject, kind, what, containers, since, by, repaired: true, remedy: None });
@@ -98,18 +100,27 @@ impl Ledger {
         self.inner().counts.clone()
     }
 
+    /// How often something was found to differ, for each subject: put right at once, or by whoever looked.
+    pub fn found(&self) -> BTreeMap<Subject, u64> {
+        self.inner().found.clone()
+    }
+
     /// Says of each difference since when it has been seen and, where that is known, by whom it was made. Of `subjects`,
     /// what is not among them has gone.
     pub fn stamp(&self, differences: &mut [Difference], subjects: &BTreeSet<Subject>) {
         let now = super::engine::now();
         let mut inner = self.inner();
-        let notes: Vec<Note> = inner.notes.drain(..).collect();
+        let Inner { notes, seen, found, .. } = &mut *inner;
+        let notes: Vec<Note> = notes.drain(..).collect();
         let key = |difference: &Difference| (difference.kind.clone(), difference.what.clone());
         let present: BTreeSet<_> = differences.iter().map(key).collect();
-        inner.seen.retain(|key, seen| !subjects.contains(&seen.subject) || present.contains(key));
+        seen.retain(|key, seen| !subjects.contains(&seen.subject) || present.contains(key));
         for difference in differences {
-            let fresh = || first_seen(difference.subject, &notes, &now);
-            let seen = inner.seen.entry(key(difference)).or_insert_with(fresh);
+            let fresh = || {
+                *found.entry(difference.subject).or_default() += 1;
+                first_seen(difference.subject, &notes, &now)
+            };
+            let seen = seen.entry(key(difference)).or_insert_with(fresh);
             difference.since = Some(seen.since.clone());
             difference.by.clone_from(&seen.by);
         }

@@ -92,6 +92,7 @@ impl Engine {
                 "the start panicked: this is a bug in pontoon; see its log",
             ))
         });
+        self.starts().observe(brought_up.is_ok(), begun.elapsed());
         match brought_up {
             Ok(()) => {
                 let _in = span.enter();

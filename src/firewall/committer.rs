@@ -6,6 +6,10 @@
 //! A container ends whatever nft says. If its dismissal is refused, its flows end all the same; and again when a later
 //! transaction, which writes everything anew, has taken its elements away.
 
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
 use super::conntrack::Closed;
@@ -18,7 +22,7 @@ use super::nft::Committed;
 use super::writers::Writers;
 use super::{FirewallError, compare, conntrack, names, nft, ruleset};
 use crate::model::audit::Difference;
-use crate::model::{Change, Intent, NetworkOptions};
+use crate::model::{Change, Intent, NetworkOptions, Outcomes};
 
 const CHANGE: &str = "change the firewall";
 
@@ -41,6 +45,7 @@ pub(super) struct Committer {
     options: NetworkOptions,
     writers: Writers,
     denials: Denials,
+    commits: Arc<Outcomes>,
     /// What the last successful transaction left in force.
     elements: Elements,
     /// The kernel may hold elements that should have gone: the next transaction writes the whole table.
@@ -53,12 +58,13 @@ pub(super) struct Committer {
 }
 
 impl Committer {
-    pub(super) fn new(options: NetworkOptions, writers: Writers, denials: Denials) -> Self {
+    pub(super) fn new(options: NetworkOptions, writers: Writers, denials: Denials, commits: Arc<Outcomes>) -> Self {
         let elements = Elements::none(&options);
         Self {
             options,
             writers,
             denials,
+            commits,
             elements,
             stale: false,
             overdue: Vec::new(),
@@ -136,7 +142,7 @@ impl Committer {
             return true;
         }
         let transaction = serde_json::json!({ "nftables": commands });
-        match nft::commit("bring the firewall up to date", &transaction, &self.writers).await {
+        match self.carry("bring the firewall up to date", &transaction).await {
             Ok(committed) => {
                 committed.settled().await;
                 tracing::info!(%table, "the firewall stands but for elements that follow what has changed");
@@ -206,7 +212,7 @@ impl Committer {
         if delta.is_empty() {
             return Ok(Committed::default());
         }
-        nft::commit(CHANGE, &ruleset::change(&self.options, delta), &self.writers).await
+        self.carry(CHANGE, &ruleset::change(&self.options, delta)).await
     }
 
     async fn repair(&mut self) -> Result<(), FirewallError> {
@@ -226,6 +232,14 @@ impl Committer {
         Ok(Committed::default())
     }
 
+    /// Carries a transaction into the kernel.
+    async fn carry(&self, step: &'static str, transaction: &impl Serialize) -> Result<Committed, FirewallError> {
+        let begun = Instant::now();
+        let committed = nft::commit(step, transaction, &self.writers).await;
+        self.commits.observe(committed.is_ok(), begun.elapsed());
+        committed
+    }
+
     /// Writes both tables anew. Their counters begin at nothing.
     async fn replace(
         &self,
@@ -234,7 +248,7 @@ impl Committer {
         elements: &Elements,
     ) -> Result<Committed, FirewallError> {
         self.denials.before_new_tables().await;
-        let written = nft::commit(step, &ruleset::replace(options, elements), &self.writers).await;
+        let written = self.carry(step, &ruleset::replace(options, elements)).await;
         self.denials.after_new_tables(written.is_ok());
         written
     }

@@ -44,13 +44,15 @@ mod syntax;
 mod watch;
 mod writers;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use ipnetwork::Ipv4Network;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::model::audit::Difference;
-use crate::model::{Change, ContainerId, Intent, NetworkOptions, Published};
+use crate::model::{Change, ContainerId, Endpoint, Intent, NetworkOptions, Outcomes, Published};
 use committer::{Command, Committer};
 use denials::Denials;
 use writers::Writers;
@@ -125,6 +127,19 @@ pub fn publishable(published: &Published) -> Result<(), Unpublishable> {
     }
 }
 
+/// How many elements these endpoints have in each set and map of the daemon's tables: family, name, number.
+pub fn count_elements(
+    options: &NetworkOptions,
+    endpoints: &BTreeMap<ContainerId, Endpoint>,
+) -> Result<BTreeMap<(String, &'static str), usize>, FirewallError> {
+    let elements = elements::Elements::of(options, endpoints)?;
+    let mut counts = BTreeMap::new();
+    for (set, _element) in elements.facts().iter().flat_map(facts::Fact::elements) {
+        *counts.entry((set.family.to_string(), set.name)).or_default() += 1;
+    }
+    Ok(counts)
+}
+
 /// The daemon's tables. Clones share one committer.
 #[derive(Clone)]
 pub struct Firewall {
@@ -132,6 +147,7 @@ pub struct Firewall {
     /// Tells our transactions from others'.
     writers: Writers,
     denials: Denials,
+    commits: Arc<Outcomes>,
 }
 
 impl Firewall {
@@ -142,8 +158,15 @@ impl Firewall {
         let writers = Writers::default();
         let denials = Denials::listen(&intent.options, memory);
         denials.learn(intent);
-        tokio::spawn(Committer::new(intent.options.clone(), writers.clone(), denials.clone()).run(inbox));
-        Self { commands, writers, denials }
+        let commits = Arc::<Outcomes>::default();
+        let committer = Committer::new(intent.options.clone(), writers.clone(), denials.clone(), commits.clone());
+        tokio::spawn(committer.run(inbox));
+        Self { commands, writers, denials, commits }
+    }
+
+    /// How long the kernel took for each transaction, nft's start and end included where it was waited for.
+    pub fn commits(&self) -> &Outcomes {
+        &self.commits
     }
 
     /// What was denied.

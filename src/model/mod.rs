@@ -1,6 +1,7 @@
 //! The vocabulary of the house: types that cannot hold an invalid value. No I/O, no clock, no randomness.
 
 pub mod audit;
+pub mod durations;
 pub mod id;
 pub mod image;
 pub mod intent;
@@ -12,6 +13,7 @@ pub mod spec;
 pub mod tampering;
 pub mod ulimit;
 
+pub use durations::{Distribution, Durations, Outcomes};
 pub use id::{ContainerId, Digest, ExecId, ImageId, ParseIdError};
 pub use intent::{Change, Endpoint, Intent, Link, Names, NetworkOptions};
 pub use name::{ContainerName, Hostname, NameError};

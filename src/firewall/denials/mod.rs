@@ -71,6 +71,19 @@ pub struct Denials {
     asked: mpsc::UnboundedSender<oneshot::Sender<()>>,
 }
 
+/// Counts at one moment.
+#[derive(Clone, Debug)]
+pub struct Numbers {
+    /// All.
+    pub total: Counts,
+    /// By cause.
+    pub causes: Vec<CauseCounts>,
+    /// By container and cause.
+    pub containers: Vec<ContainerCounts>,
+    /// Whether the daemon listens.
+    pub listens: bool,
+}
+
 /// Which denials somebody wants to hear of.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
@@ -144,11 +157,16 @@ impl Denials {
         }
     }
 
-    /// The counts alone, as they are now: all, by cause, by container and cause.
-    pub async fn counts(&self) -> (Counts, Vec<CauseCounts>, Vec<ContainerCounts>) {
+    /// The counts alone, as they are now.
+    pub async fn counts(&self) -> Numbers {
         self.settle().await;
         let state = self.shared.state();
-        (state.ledger.total(state.table.forgotten), state.ledger.causes(), state.ledger.containers())
+        Numbers {
+            total: state.ledger.total(state.table.forgotten),
+            causes: state.ledger.causes(),
+            containers: state.ledger.containers(),
+            listens: state.listening_since.is_some(),
+        }
     }
 
     /// What is denied from now on, line by line.

@@ -28,6 +28,38 @@ pub enum Subject {
     Foreign,
 }
 
+impl Subject {
+    /// Each of them.
+    pub const ALL: [Self; 10] = [
+        Self::Rule,
+        Self::Element,
+        Self::Bridge,
+        Self::Port,
+        Self::Forwarding,
+        Self::Sysctl,
+        Self::Namespace,
+        Self::Inside,
+        Self::Flow,
+        Self::Foreign,
+    ];
+
+    /// The word for it in JSON and in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Rule => "rule",
+            Self::Element => "element",
+            Self::Bridge => "bridge",
+            Self::Port => "port",
+            Self::Forwarding => "forwarding",
+            Self::Sysctl => "sysctl",
+            Self::Namespace => "namespace",
+            Self::Inside => "inside",
+            Self::Flow => "flow",
+            Self::Foreign => "foreign",
+        }
+    }
+}
+
 /// One difference.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Difference {
