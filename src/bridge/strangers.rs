@@ -117,6 +117,10 @@ impl Bridge {
         if self.members.is_making(&name) {
             return Ok(Look::Busy);
         }
+        // Its making may have ended while the kernel was asked.
+        if !self.is_stranger(index) {
+            return Ok(Look::Fine);
+        }
         // It is anybody's word.
         let name = name.escape_debug().to_string();
         for message in [LinkUnspec::new_with_index(index).down(), LinkUnspec::new_with_index(index).nocontroller()] {
