@@ -29,10 +29,12 @@ impl Traces {
         self
     }
 
-    /// What is here and was not `before`, or was and is not: empty if nothing changed.
+    /// What is here and was not `before`, or was and is not: empty if nothing changed. A process that has ended is no
+    /// trace: the daemon's nft comes and goes.
     pub fn since(&self, before: &Self) -> Vec<String> {
         let new = self.without(before).map(|line| format!("new:  {line}"));
-        let gone = before.without(self).map(|line| format!("gone: {line}"));
+        let gone =
+            before.without(self).filter(|line| !line.starts_with("process ")).map(|line| format!("gone: {line}"));
         new.chain(gone).collect()
     }
 

@@ -89,6 +89,11 @@ impl Seen {
         assert!(lost.is_empty(), "the control: these should have come through:{lost}");
     }
 
+    /// Whether something of each attack came through: for a control that may be disturbed, and is tried again.
+    pub fn is_everything(&self) -> bool {
+        self.names(|_, count| count == 0).is_empty()
+    }
+
     /// The control of many attacks, of which not each need come through.
     #[track_caller]
     pub fn something(&self) {
