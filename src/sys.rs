@@ -7,3 +7,4 @@ pub mod memory;
 pub mod pidfd;
 pub mod process;
 pub mod seccomp;
+pub mod socket;

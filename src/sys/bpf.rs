@@ -1,9 +1,9 @@
-//! Loading and attaching a device filter (bpf(2), BPF_PROG_TYPE_CGROUP_DEVICE).
+//! Loading and attaching programs (bpf(2)): device filters of cgroups, and who looks up sockets in a network namespace.
 
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 /// One eBPF instruction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,8 +32,12 @@ impl Instruction {
 
 const PROG_LOAD: libc::c_int = 5;
 const PROG_ATTACH: libc::c_int = 8;
+const PROG_QUERY: libc::c_int = 16;
+const LINK_CREATE: libc::c_int = 28;
 const PROG_TYPE_CGROUP_DEVICE: u32 = 15;
+const PROG_TYPE_SK_LOOKUP: u32 = 30;
 const CGROUP_DEVICE: u32 = 6;
+const SK_LOOKUP: u32 = 36;
 const ALLOW_MULTI: u32 = 2;
 
 /// The start of union bpf_attr for BPF_PROG_LOAD.
@@ -48,6 +52,29 @@ struct Load {
     log: u64,
     kernel_version: u32,
     flags: u32,
+    name: [u8; 16],
+    interface: u32,
+    attach_type: u32,
+}
+
+/// The start of union bpf_attr for BPF_LINK_CREATE.
+#[repr(C)]
+struct Link {
+    program: u32,
+    target: u32,
+    attach_type: u32,
+    flags: u32,
+}
+
+/// The start of union bpf_attr for BPF_PROG_QUERY.
+#[repr(C)]
+struct Query {
+    target: u32,
+    attach_type: u32,
+    query_flags: u32,
+    attach_flags: u32,
+    programs: u64,
+    count: u32,
 }
 
 /// The start of union bpf_attr for BPF_PROG_ATTACH.
@@ -61,10 +88,20 @@ struct Attach {
 
 /// Has the kernel verify and take a device filter.
 pub fn load_device_filter(program: &[Instruction]) -> io::Result<OwnedFd> {
+    load(PROG_TYPE_CGROUP_DEVICE, 0, program)
+}
+
+/// Has the kernel verify and take a program that is asked which socket a packet is for (Linux 5.9; kernel:
+/// Documentation/bpf/prog_sk_lookup.rst).
+pub fn load_socket_lookup(program: &[Instruction]) -> io::Result<OwnedFd> {
+    load(PROG_TYPE_SK_LOOKUP, SK_LOOKUP, program)
+}
+
+fn load(kind: u32, attach_type: u32, program: &[Instruction]) -> io::Result<OwnedFd> {
     let bytes: Vec<u8> = program.iter().flat_map(|instruction| instruction.bytes()).collect();
     let count = u32::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
     let load = Load {
-        prog_type: PROG_TYPE_CGROUP_DEVICE,
+        prog_type: kind,
         count,
         instructions: bytes.as_ptr() as u64,
         license: c"Apache-2.0".as_ptr() as u64,
@@ -73,6 +110,9 @@ pub fn load_device_filter(program: &[Instruction]) -> io::Result<OwnedFd> {
         log: 0,
         kernel_version: 0,
         flags: 0,
+        name: *b"pontoon\0\0\0\0\0\0\0\0\0",
+        interface: 0,
+        attach_type,
     };
     // SAFETY: `load` is laid out as the kernel reads it, its size is passed, and the memory it points at outlives the
     // call. The descriptor returned is new and owned by nobody else.
@@ -96,6 +136,42 @@ pub fn attach_device_filter(cgroup: &OwnedFd, program: &OwnedFd) -> io::Result<(
     // SAFETY: `attach` is laid out as the kernel reads it, and its size is passed; both descriptors are open.
     match unsafe { libc::syscall(libc::SYS_bpf, PROG_ATTACH, &raw const attach, size_of::<Attach>()) } {
         0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Has a program be asked in a network namespace, given by its open file, until the descriptor returned is closed.
+pub fn attach_socket_lookup(namespace: impl AsFd, program: &OwnedFd) -> io::Result<OwnedFd> {
+    let link = Link {
+        program: program.as_raw_fd().cast_unsigned(),
+        target: namespace.as_fd().as_raw_fd().cast_unsigned(),
+        attach_type: SK_LOOKUP,
+        flags: 0,
+    };
+    // SAFETY: `link` is laid out as the kernel reads it, and its size is passed; both descriptors in it are open. The
+    // descriptor returned is new and owned by nobody else.
+    unsafe {
+        let fd = libc::syscall(libc::SYS_bpf, LINK_CREATE, &raw const link, size_of::<Link>());
+        match i32::try_from(fd) {
+            Ok(fd) if fd >= 0 => Ok(OwnedFd::from_raw_fd(fd)),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+}
+
+/// How many such programs are asked in a network namespace, given by its open file.
+pub fn socket_lookups(namespace: impl AsFd) -> io::Result<u32> {
+    let mut query = Query {
+        target: namespace.as_fd().as_raw_fd().cast_unsigned(),
+        attach_type: SK_LOOKUP,
+        query_flags: 0,
+        attach_flags: 0,
+        programs: 0,
+        count: 0,
+    };
+    // SAFETY: `query` is laid out as the kernel reads and writes it, its size is passed, and it asks for no list.
+    match unsafe { libc::syscall(libc::SYS_bpf, PROG_QUERY, &raw mut query, size_of::<Query>()) } {
+        0 => Ok(query.count),
         _ => Err(io::Error::last_os_error()),
     }
 }

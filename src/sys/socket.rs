@@ -1,0 +1,91 @@
+//! Sockets as no crate offers them: packet sockets that listen to nobody until they are told to, and filters.
+
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+
+/// One instruction of a classic BPF program (struct sock_filter; kernel: Documentation/networking/filter.rst).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Instruction {
+    /// Operation.
+    pub code: u16,
+    /// Instructions to pass over if a comparison holds.
+    pub yes: u8,
+    /// The same if it does not.
+    pub no: u8,
+    /// Offset or value.
+    pub value: u32,
+}
+
+/// A packet socket (packet(7)) that takes and gives whole frames, does not block, and hears nothing before
+/// [`bind_packet`].
+pub fn packet() -> io::Result<OwnedFd> {
+    let kind = libc::SOCK_RAW | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    // SAFETY: takes integers only; the descriptor returned is new and owned by nobody else.
+    unsafe {
+        match libc::socket(libc::AF_PACKET, kind, 0) {
+            fd if fd >= 0 => Ok(OwnedFd::from_raw_fd(fd)),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+}
+
+/// Has a packet socket hear all frames that come and go at one interface of its namespace, and send there.
+pub fn bind_packet(socket: impl AsFd, interface: u32) -> io::Result<()> {
+    let address = link(interface, libc::ETH_P_ALL as u16)?;
+    // SAFETY: `address` is a sockaddr_ll of the size that is passed, which the kernel copies.
+    let done = unsafe {
+        libc::bind(socket.as_fd().as_raw_fd(), (&raw const address).cast(), size_of::<libc::sockaddr_ll>() as u32)
+    };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Puts a frame onto an interface of the socket's namespace, whether the socket is bound or not.
+pub fn send_frame(socket: impl AsFd, interface: u32, frame: &[u8]) -> io::Result<()> {
+    let address = link(interface, 0)?;
+    // SAFETY: `frame` is read for its own length, `address` is a sockaddr_ll of the size that is passed; neither is
+    // kept by the kernel.
+    let sent = unsafe {
+        libc::sendto(
+            socket.as_fd().as_raw_fd(),
+            frame.as_ptr().cast(),
+            frame.len(),
+            libc::MSG_DONTWAIT,
+            (&raw const address).cast(),
+            size_of::<libc::sockaddr_ll>() as u32,
+        )
+    };
+    if sent >= 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn link(interface: u32, protocol: u16) -> io::Result<libc::sockaddr_ll> {
+    Ok(libc::sockaddr_ll {
+        sll_family: libc::AF_PACKET as u16,
+        sll_protocol: protocol.to_be(),
+        sll_ifindex: interface.try_into().map_err(|_| io::ErrorKind::InvalidInput)?,
+        sll_hatype: 0,
+        sll_pkttype: 0,
+        sll_halen: 0,
+        sll_addr: [0; 8],
+    })
+}
+
+/// Has a socket hear only what the program lets through; it answers how many bytes of it.
+pub fn filter(socket: impl AsFd, program: &[Instruction]) -> io::Result<()> {
+    let length = u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let program = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut().cast() };
+    // SAFETY: `program` points at `len` instructions of the kernel's layout (repr(C)), which live until the call
+    // returns; the kernel copies and verifies them.
+    let done = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_FILTER,
+            (&raw const program).cast(),
+            size_of::<libc::sock_fprog>() as u32,
+        )
+    };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
