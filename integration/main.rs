@@ -15,6 +15,7 @@ mod audit_differential;
 mod audit_expectations;
 mod audit_history;
 mod audit_log;
+mod audit_probe;
 mod audit_report;
 mod bad_input;
 mod bridge_options;

@@ -23,6 +23,7 @@ mod talk;
 mod terminal;
 mod traces;
 mod wait;
+mod witness;
 
 use std::io::Write as _;
 
@@ -33,6 +34,7 @@ pub use daemon::{Cli, pontoon_binary};
 pub use host::Host;
 pub use lan::Background;
 pub use wait::until;
+pub use witness::Noticed;
 
 /// Says what cannot be tried on this machine, and why: past the capture of what tests print, for `scripts/test` to tell.
 pub fn not_run(what: &str) {

@@ -221,6 +221,7 @@ impl Api {
             Route::AuditLog => audit::log::log(self, query).await,
             Route::AuditMatrix => audit::matrix::matrix(self, query).await,
             Route::AuditWhy => audit::why::why(self, query).await,
+            Route::AuditProbe => audit::probe::probe(self, query).await,
             Route::NetworkInspect(name) => networks::inspect(self, &name),
         }
     }

@@ -70,6 +70,7 @@ pub(super) enum Route {
     AuditMatrix,
     AuditPreview,
     AuditWhy,
+    AuditProbe,
 }
 
 /// Reads a method and a path: which version of the API is spoken, and what is asked for.
@@ -134,6 +135,7 @@ fn pontoon(method: &Method, segments: &[&str]) -> Option<Route> {
         (&Method::GET, ["v1", "audit", "log"]) => Some(Route::AuditLog),
         (&Method::GET, ["v1", "audit", "matrix"]) => Some(Route::AuditMatrix),
         (&Method::GET, ["v1", "audit", "why"]) => Some(Route::AuditWhy),
+        (&Method::POST, ["v1", "audit", "probe"]) => Some(Route::AuditProbe),
         _ => None,
     }
 }

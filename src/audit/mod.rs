@@ -17,6 +17,7 @@
 //! | `preview` | what a run would change |
 //! | `why`, `evidence`, `openings` | one pair in depth: the rule that decides, and who asked for it |
 //! | `drift` | what differs in the kernel, and what is put right |
+//! | `probe` | what real packets do |
 
 pub mod assert;
 mod cast;
@@ -34,6 +35,7 @@ mod neighbourhood;
 mod openings;
 mod ports;
 pub mod preview;
+pub mod probe;
 mod processes;
 mod reading;
 mod why;

@@ -8,4 +8,5 @@ pub(super) mod lint;
 pub(super) mod log;
 pub(super) mod matrix;
 pub(super) mod preview;
+pub(super) mod probe;
 pub(super) mod why;

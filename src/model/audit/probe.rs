@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::finding::Finding;
 use super::matrix::{Cell, Verdict};
 
 /// One kind of packet that was sent, to one target.
@@ -26,9 +27,11 @@ pub struct Sent {
 }
 
 impl Sent {
-    /// Whether it was as expected. Unknown disagrees with nothing.
+    /// Whether it was as expected, and the rules in the kernel say the same. Unknown disagrees with nothing.
     pub fn agrees(&self) -> bool {
-        self.expected == self.found || self.expected == Verdict::Unknown || self.found == Verdict::Unknown
+        let as_expected =
+            self.expected == self.found || self.expected == Verdict::Unknown || self.found == Verdict::Unknown;
+        as_expected && self.cell.as_ref().is_none_or(Cell::agrees)
     }
 }
 
@@ -41,6 +44,8 @@ pub struct Probe {
     pub began: String,
     /// Each kind of packet.
     pub sent: Vec<Sent>,
+    /// What went otherwise than expected: of the kind `probe-disagrees`.
+    pub findings: Vec<Finding>,
     /// What was not tried, and why: ports where a program would notice more than a connection attempt.
     pub untried: Vec<String>,
 }

@@ -9,6 +9,7 @@ mod lint;
 mod log;
 mod matrix;
 mod preview;
+mod probe;
 mod report;
 mod serve;
 mod why;
@@ -50,6 +51,9 @@ pub(in crate::cli) enum Audit {
     /// Say whether one may reach another, and by which rule, link, published port or option; exit code 0 if so, 1 if
     /// not, 2 if that cannot be said
     Why(why::Ask),
+    /// Send real packets from inside the containers and see what comes of them; exit code 0 if that is what should, 3 if
+    /// not. No program notices more than a connection attempt
+    Probe(probe::Try),
 }
 
 impl Audit {
@@ -65,6 +69,7 @@ impl Audit {
             Self::Preview(verb) => verb.run(client).await,
             Self::Serve(verb) => verb.run(client).await,
             Self::Why(verb) => verb.run(client).await,
+            Self::Probe(verb) => verb.run(client).await,
         }
     }
 }
