@@ -60,7 +60,7 @@ impl<'a> Round<'a> {
     /// Opens the sockets of each site.
     pub(super) fn open(sites: &'a [Site], plan: &Plan) -> Self {
         // Neither half of it may be a number that is everywhere.
-        let run = Run::of(rand::random::<u32>() | 0x0100_0001 & !0x8000_0000);
+        let run = Run::of((rand::random::<u32>() | 0x0100_0001) & !0x8000_0000);
         let (mut taken, mut gone) = (BTreeSet::new(), Vec::new());
         let mut open = |(place, site): (usize, &Site)| match Station::open(site, run, plan.ports_of(place), &mut taken)
         {
