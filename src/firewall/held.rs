@@ -116,8 +116,11 @@ impl Held {
     }
 }
 
-/// Each table's listing without counters and elements, and its elements. `None`: there is no such table.
-pub(super) fn by_family(table: &str) -> std::io::Result<Vec<Option<(String, BTreeSet<Key>)>>> {
+/// A table's listing without counters and elements, and its elements.
+pub(super) type Listed = (String, BTreeSet<Key>);
+
+/// Each family's table of this name. `None`: there is no such table.
+pub(super) fn by_family(table: &str) -> std::io::Result<Vec<Option<Listed>>> {
     let mut held = Vec::new();
     for family in Family::ALL {
         let family = family.to_string();

@@ -29,13 +29,19 @@ pub(super) struct Told {
 }
 
 enum What {
-    Changed { change: Change, origin: Origin, created: Option<Creation> },
+    Changed(Box<Changed>),
     Tampered { what: Vec<String>, by: Option<Process>, left: bool },
+}
+
+struct Changed {
+    change: Change,
+    origin: Origin,
+    created: Option<Creation>,
 }
 
 impl Told {
     pub(super) fn changed(change: Change, origin: Origin, created: Option<Creation>) -> Self {
-        Self { time: now(), what: What::Changed { change, origin, created } }
+        Self { time: now(), what: What::Changed(Box::new(Changed { change, origin, created })) }
     }
 
     pub(super) fn tampered(tampering: &Tampering) -> Self {
@@ -160,11 +166,12 @@ impl Writer {
     fn hear(&mut self, told: Told) {
         let Told { time, what } = told;
         match what {
-            What::Changed { change, origin, created } => {
+            What::Changed(changed) => {
+                let Changed { change, origin, created } = *changed;
                 self.enter_repairs();
                 self.change(time, &change, origin, created);
             }
-            What::Tampered { what, by, left } => self.repair(time, what, by, left),
+            What::Tampered { what, by, left } => self.repair(time, what, by.as_ref(), left),
         }
     }
 
@@ -193,14 +200,14 @@ impl Writer {
     }
 
     /// The first at once, others of the next seconds together.
-    fn repair(&mut self, time: i64, what: Vec<String>, by: Option<Process>, left: bool) {
+    fn repair(&mut self, time: i64, what: Vec<String>, by: Option<&Process>, left: bool) {
         if self.repairs.as_ref().is_some_and(|repairs| repairs.left != left) {
             self.enter_repairs();
         }
-        let fresh = || Repairs { time, what: BTreeSet::new(), further: 0, by: by.clone(), left };
+        let fresh = || Repairs { time, what: BTreeSet::new(), further: 0, by: by.cloned(), left };
         let repairs = self.repairs.get_or_insert_with(fresh);
         repairs.time = time;
-        if repairs.by != by {
+        if repairs.by.as_ref() != by {
             // By several: nobody is named rather than one of them.
             repairs.by = None;
         }
