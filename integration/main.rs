@@ -12,6 +12,7 @@ mod archetypes;
 mod attacks;
 mod audit;
 mod audit_differential;
+mod audit_drift;
 mod audit_expectations;
 mod audit_history;
 mod audit_log;

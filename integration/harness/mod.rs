@@ -33,7 +33,7 @@ pub use container::Container;
 pub use daemon::{Cli, pontoon_binary};
 pub use host::Host;
 pub use lan::Background;
-pub use wait::until;
+pub use wait::{eventually, until};
 pub use witness::Noticed;
 
 /// Says what cannot be tried on this machine, and why: past the capture of what tests print, for `scripts/test` to tell.

@@ -39,7 +39,7 @@ use members::Members;
 
 pub use host::{choose_bip, open_ports_of, routes, standing_address};
 pub use port::{port_name, port_prefix};
-pub use standing::is_port_name;
+pub use standing::{Stranger, is_port_name};
 pub use watch::Watch;
 
 /// In this time the end of a namespace has taken its port along, unless something holds it.

@@ -1,17 +1,60 @@
 //! What the bridge and its ports should be, for who compares; and all of it put right at once.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
+use rtnetlink::LinkUnspec;
 use rtnetlink::packet_core::Nla;
+use rtnetlink::packet_route::AddressFamily;
+use rtnetlink::packet_route::neighbour::{NeighbourAttribute, NeighbourFlags, NeighbourMessage};
 
-use super::{Bridge, BridgeError, port, settings};
+use super::{Bridge, BridgeError, failed, is, port, settings};
 
 /// Whether an interface is called as ports of containers are.
 pub fn is_port_name(name: &str) -> bool {
     port::is_ours(name)
 }
 
+/// What is on the bridge and does not belong there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stranger {
+    /// A port, by index.
+    Port(u32),
+    /// An entry of the forwarding table: the port's index (or the bridge's), and a hardware address.
+    Entry(u32, [u8; 6]),
+    /// What the host believes of who has an address.
+    Neighbour(Ipv4Addr),
+}
+
 impl Bridge {
+    /// Takes it away. What has gone by itself is no error.
+    pub async fn expel(&self, stranger: &Stranger) -> Result<(), BridgeError> {
+        let done = match stranger {
+            Stranger::Port(index) => {
+                let off = LinkUnspec::new_with_index(*index).nocontroller().build();
+                self.netlink.link().set(off).execute().await
+            }
+            Stranger::Entry(index, mac) => {
+                let mut message = NeighbourMessage::default();
+                message.header.family = AddressFamily::Bridge;
+                message.header.ifindex = *index;
+                message.header.flags = NeighbourFlags::Controller;
+                message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.to_vec()));
+                self.netlink.neighbours().del(message).execute().await
+            }
+            Stranger::Neighbour(address) => {
+                port::forget_neighbour(self, *address).await;
+                Ok(())
+            }
+        };
+        match done {
+            Err(e) if !is(&e, libc::ENODEV) && !is(&e, libc::ENOENT) => {
+                Err(failed("take off what does not belong to", &self.options.bridge)(e))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Made by us, not the operator's.
     pub fn is_own(&self) -> bool {
         self.own
@@ -53,6 +96,10 @@ impl Bridge {
         self.repair().await?;
         for name in self.open_ports().await.into_keys() {
             self.repair_port(&name, true).await?;
+            if self.own {
+                let size = LinkUnspec::new_with_name(&name).mtu(self.options.mtu).build();
+                self.netlink.link().set(size).execute().await.map_err(failed("set the MTU of port", &name))?;
+            }
         }
         let census = self.census().await?;
         for index in census.strangers {

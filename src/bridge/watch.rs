@@ -139,7 +139,7 @@ impl Bridge {
             bridge: self.clone(),
             messages: messages.boxed(),
             _listening: handle,
-            suspects: Suspects { everything: true, due: Some(Instant::now()), ..Suspects::default() },
+            suspects: Suspects { everything: repairs, due: repairs.then(Instant::now), ..Suspects::default() },
             complaint: None,
             filter_was_on: settings::bridge_filter_is_on(),
             repairs,

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::Notify;
 
@@ -46,8 +47,11 @@ struct Inner {
 #[derive(Clone, Debug)]
 struct Note {
     at: String,
+    heard: Instant,
     place: Place,
     by: Option<String>,
+    /// A difference was laid to it.
+    used: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -71,7 +75,7 @@ impl Ledger {
                 inner.remember(Difference { subject, kind, what, containers, since, by, repaired: true, remedy: None });
             }
         } else {
-            inner.notes.push_back(Note { at, place: tampering.place, by });
+            inner.notes.push_back(Note { at, heard: Instant::now(), place: tampering.place, by, used: false });
             if inner.notes.len() > NOTES {
                 inner.notes.pop_front();
             }
@@ -106,24 +110,26 @@ impl Ledger {
     }
 
     /// Says of each difference since when it has been seen and, where that is known, by whom it was made. Of `subjects`,
-    /// what is not among them has gone.
-    pub fn stamp(&self, differences: &mut [Difference], subjects: &BTreeSet<Subject>) {
+    /// what is not among them has gone. `began`: when the look was begun that found them.
+    pub fn stamp(&self, differences: &mut [Difference], subjects: &BTreeSet<Subject>, began: Instant) {
         let now = super::engine::now();
         let mut inner = self.inner();
-        let Inner { notes, seen, found, .. } = &mut *inner;
-        let notes: Vec<Note> = notes.drain(..).collect();
+        let Inner { notes: heard, seen, found, .. } = &mut *inner;
+        let mut notes: Vec<Note> = heard.drain(..).collect();
         let key = |difference: &Difference| (difference.kind.clone(), difference.what.clone());
         let present: BTreeSet<_> = differences.iter().map(key).collect();
         seen.retain(|key, seen| !subjects.contains(&seen.subject) || present.contains(key));
         for difference in differences {
             let fresh = || {
                 *found.entry(difference.subject).or_default() += 1;
-                first_seen(difference.subject, &notes, &now)
+                first_seen(difference.subject, &mut notes, &now)
             };
             let seen = seen.entry(key(difference)).or_insert_with(fresh);
             difference.since = Some(seen.since.clone());
             difference.by.clone_from(&seen.by);
         }
+        // What came while the look was under way may be what the next one sees.
+        heard.extend(notes.into_iter().filter(|note| !note.used && note.heard >= began));
     }
 
     /// How things were when the daemon began to watch.
@@ -151,7 +157,8 @@ impl Inner {
 
 /// Of what was heard since the last look, what can have made a difference: the first such note says since when; by whom
 /// is known if it can only have been one.
-fn first_seen(subject: Subject, notes: &[Note], now: &str) -> Seen {
+fn first_seen(subject: Subject, notes: &mut [Note], now: &str) -> Seen {
+    notes.iter_mut().filter(|note| concerns(note.place, subject)).for_each(|note| note.used = true);
     let matching = || notes.iter().filter(|note| concerns(note.place, subject));
     let since = matching().next().map_or_else(|| now.to_owned(), |note| note.at.clone());
     let makers: BTreeSet<&Option<String>> = matching().map(|note| &note.by).collect();
@@ -224,25 +231,32 @@ mod tests {
         let all: BTreeSet<Subject> = [Subject::Rule, Subject::Port].into();
         ledger.note(&tampering(Place::Rules, &["deleted a rule"], 7, false));
         let mut first = [difference(Subject::Rule, "a"), difference(Subject::Port, "b")];
-        ledger.stamp(&mut first, &all);
+        ledger.stamp(&mut first, &all, Instant::now());
         assert_eq!((first[0].by.as_deref(), first[1].by.as_deref()), (Some("nft (pid 7)"), None));
         // Another change of another's: the first keeps what it has.
         ledger.note(&tampering(Place::Rules, &["deleted a rule"], 8, false));
         let mut then = [difference(Subject::Rule, "a"), difference(Subject::Rule, "c")];
-        ledger.stamp(&mut then, &all);
+        ledger.stamp(&mut then, &all, Instant::now());
         assert_eq!((then[0].by.as_deref(), &then[0].since), (Some("nft (pid 7)"), &first[0].since));
         assert_eq!(then[1].by.as_deref(), Some("nft (pid 8)"));
         // It went, and came back; two may have done it.
-        ledger.stamp(&mut [], &all);
+        ledger.stamp(&mut [], &all, Instant::now());
         ledger.note(&tampering(Place::Rules, &[], 8, false));
         ledger.note(&tampering(Place::Rules, &[], 9, false));
         let mut again = [difference(Subject::Rule, "a")];
-        ledger.stamp(&mut again, &all);
+        ledger.stamp(&mut again, &all, Instant::now());
         assert_eq!(again[0].by, None);
+        // A look that was begun before the change was heard of does not see it, and leaves the note to the next.
+        let began = Instant::now();
+        ledger.note(&tampering(Place::Wire, &[], 9, false));
+        ledger.stamp(&mut again.clone(), &all, began);
+        let mut late = [again[0].clone(), difference(Subject::Port, "d")];
+        ledger.stamp(&mut late, &all, Instant::now());
+        assert_eq!(late[1].by.as_deref(), Some("nft (pid 9)"));
         // What was not looked at is not forgotten.
-        ledger.stamp(&mut [], &[Subject::Port].into());
+        ledger.stamp(&mut [], &[Subject::Port].into(), Instant::now());
         let mut still = [difference(Subject::Rule, "a")];
-        ledger.stamp(&mut still, &all);
+        ledger.stamp(&mut still, &all, Instant::now());
         assert_eq!(still[0].since, again[0].since);
     }
 }

@@ -114,14 +114,37 @@ fn forget_now(closed: &[Closed]) -> io::Result<usize> {
     }
     ended.sort();
     ended.dedup();
-    for entry in &ended {
+    let count = ended.len();
+    order_deletion(&mut kernel, &ended)?;
+    Ok(count)
+}
+
+fn order_deletion(kernel: &mut Netfilter, entries: &[Vec<u8>]) -> io::Result<()> {
+    for entry in entries {
         match kernel.order(DELETE, libc::AF_INET as u8, entry) {
             // It ended by itself.
             Err(e) if e.raw_os_error() == Some(libc::ENOENT) => {}
             result => result?,
         }
     }
-    Ok(ended.len())
+    Ok(())
+}
+
+/// Deletes entries by name.
+pub(super) fn delete(entries: Vec<Vec<u8>>) -> io::Result<()> {
+    order_deletion(&mut Netfilter::open()?, &entries)
+}
+
+/// Each flow of IPv4: whether it came with another's (a helper's expectation), and its name.
+pub(super) fn each(mut look: impl FnMut(&Flow, bool, Vec<u8>)) -> io::Result<()> {
+    if entries() == Some(0) {
+        return Ok(());
+    }
+    Netfilter::open()?.dump(GET, libc::AF_INET as u8, &[], |entry| {
+        if let Some(flow) = Flow::read(entry) {
+            look(&flow, find(entry, TUPLE_MASTER).is_some(), name(entry));
+        }
+    })
 }
 
 /// How many flows the kernel knows in this network namespace.
@@ -140,6 +163,7 @@ const GET: u16 = 0x101;
 const DELETE: u16 = 0x102;
 const TUPLE_ORIG: u16 = 1;
 const TUPLE_REPLY: u16 = 2;
+const TUPLE_MASTER: u16 = 14;
 const ID: u16 = 12;
 const ZONE: u16 = 18;
 const FILTER: u16 = 25;
@@ -233,7 +257,7 @@ impl Row {
     }
 
     /// Whether it goes where the row leads.
-    fn leads(&self, flow: &Flow) -> bool {
+    pub(super) fn leads(&self, flow: &Flow) -> bool {
         let step = |port: Port| port.number - self.ports.first;
         self.is_for(flow)
             && flow.answerer == self.to
@@ -258,16 +282,16 @@ fn number_of(protocol: Protocol) -> u8 {
 
 /// What an entry says of its flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Flow {
-    source: Ipv4Addr,
+pub(super) struct Flow {
+    pub(super) source: Ipv4Addr,
     /// As the source sees it.
-    destination: Ipv4Addr,
+    pub(super) destination: Ipv4Addr,
     /// As the source sees it; `None` where the protocol has no ports.
-    port: Option<Port>,
+    pub(super) port: Option<Port>,
     /// Who is really spoken to.
-    answerer: Ipv4Addr,
+    pub(super) answerer: Ipv4Addr,
     /// On which port, or 0.
-    answerers_port: u16,
+    pub(super) answerers_port: u16,
 }
 
 impl Flow {

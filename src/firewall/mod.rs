@@ -12,6 +12,7 @@
 //! - `held`: what the kernel holds already, and the difference to the plan
 //! - `compare`: what differs between what should be and what is, in words; `structure`: of rules
 //! - `flows`: those of what was closed end, one look after another; `conntrack`: where they are found
+//! - [`strays`]: flows that nothing admits
 //! - `netfilter`: messages to and from the kernel's packet filter
 //! - `nft`: the command that carries a transaction into the kernel
 //! - `obstacles`: others' tables that drop by default what containers need
@@ -39,6 +40,7 @@ mod obstacles;
 mod plan;
 mod ruleset;
 mod strangers;
+pub mod strays;
 mod structure;
 mod syntax;
 mod watch;
@@ -229,6 +231,11 @@ impl Firewall {
         self.commands.send(command(reply)).map_err(|_| FirewallError::Ended)?;
         answer.await.unwrap_or(Err(FirewallError::Ended))
     }
+}
+
+/// What the daemon's tables are called.
+pub fn table_name(options: &NetworkOptions) -> String {
+    names::table(options)
 }
 
 /// Applies a ruleset with every kind of rule in the calling thread's network namespace, which should be one to throw

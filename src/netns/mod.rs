@@ -92,6 +92,11 @@ impl NetNs {
         Ok(ns)
     }
 
+    /// A place for a pin, whatever is there.
+    pub fn at(path: &Path) -> Self {
+        Self { path: path.to_owned() }
+    }
+
     /// Removes a pin of nobody, or the empty file that is left of one.
     pub fn sweep(path: &Path) -> Result<(), NetNsError> {
         Self { path: path.to_owned() }.unpin()
@@ -120,6 +125,17 @@ impl NetNs {
         })
     }
 
+    /// Which namespace is pinned: its device and number, the same for all handles of one namespace.
+    pub fn identity(&self) -> Result<Identity, NetNsError> {
+        self.file().and_then(|file| identity(&file).map_err(self.failed("look at")))
+    }
+
+    /// Pins `namespace` in the place of whatever is there.
+    pub fn repin(&self, namespace: &File) -> Result<(), NetNsError> {
+        pin::remove(&self.path).map_err(self.failed("replace the pin of"))?;
+        pin::place_open(namespace, &self.path).map_err(self.failed("pin"))
+    }
+
     /// Removes the pin; the kernel ends the namespace, and its veth, when the last process leaves it. A pin that is
     /// gone already is no error.
     pub fn unpin(&self) -> Result<(), NetNsError> {
@@ -132,8 +148,39 @@ impl NetNs {
     }
 }
 
+/// A namespace's device and number.
+pub type Identity = (u64, u64);
+
+/// Which namespace an open file is.
+pub fn identity(namespace: &File) -> io::Result<Identity> {
+    use std::os::unix::fs::MetadataExt;
+    let meta = namespace.metadata()?;
+    Ok((meta.dev(), meta.ino()))
+}
+
+/// The network namespace that a process is in.
+pub fn of_process(pid: i32) -> io::Result<File> {
+    File::open(format!("/proc/{pid}/ns/net"))
+}
+
+/// Runs `work` in an open namespace, on a thread made for it.
+pub fn enter<T: Send>(namespace: &File, work: impl FnOnce() -> T + Send) -> io::Result<T> {
+    on_own_thread(|| {
+        setns(namespace, CloneFlags::CLONE_NEWNET)?;
+        Ok::<_, io::Error>(work())
+    })
+}
+
+/// Runs `work` in a fresh namespace, which ends with it.
+pub fn in_fresh<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
+    on_own_thread(|| {
+        unshare(CloneFlags::CLONE_NEWNET)?;
+        Ok::<_, io::Error>(work())
+    })
+}
+
 /// Threads change namespaces one by one; one that did must never serve anybody else.
-fn on_own_thread<T: Send>(work: impl FnOnce() -> Result<T, NetNsError> + Send) -> Result<T, NetNsError> {
+fn on_own_thread<T: Send, E: Send>(work: impl FnOnce() -> Result<T, E> + Send) -> Result<T, E> {
     std::thread::scope(|scope| match scope.spawn(work).join() {
         Ok(result) => result,
         Err(panic) => std::panic::resume_unwind(panic),

@@ -5,6 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -16,6 +17,16 @@ pub(super) fn place(path: &Path) -> io::Result<()> {
     // create_new: whatever got here since `remove` is not ours to mount upon, a symbolic link least of all.
     fs::OpenOptions::new().write(true).create_new(true).mode(0o400).open(path)?;
     mount(Some("/proc/thread-self/ns/net"), path, None::<&str>, MsFlags::MS_BIND, None::<&str>).map_err(|e| {
+        let _ = fs::remove_file(path);
+        io::Error::from(e)
+    })
+}
+
+/// Pins a namespace that is open at `path`, where nothing is.
+pub(super) fn place_open(namespace: &File, path: &Path) -> io::Result<()> {
+    fs::OpenOptions::new().write(true).create_new(true).mode(0o400).open(path)?;
+    let source = format!("/proc/self/fd/{}", namespace.as_raw_fd());
+    mount(Some(source.as_str()), path, None::<&str>, MsFlags::MS_BIND, None::<&str>).map_err(|e| {
         let _ = fs::remove_file(path);
         io::Error::from(e)
     })

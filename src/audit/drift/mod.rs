@@ -9,13 +9,20 @@
 //! | [`crate::firewall`] (`compare`) | the daemon's tables, rule by rule and element by element |
 //! | `wire` | the bridge, its ports, its forwarding table, who has which hardware address |
 //! | `parameters` | kernel parameters |
+//! | `routes`, `foreign` | what others' routes and rules do to containers' traffic |
+//! | `namespaces`, `inside` | pins of network namespaces, and what is in these |
+//! | [`crate::firewall::strays`] | flows in conntrack |
 //! | `difference` | how a difference is written down |
 //!
 //! Since when, and by whom: [`follow`] looks as soon as the guard hears that somebody changed something that it does not
 //! put right, and [`crate::containers::Ledger`] keeps what was seen first.
 
 mod difference;
+mod foreign;
+mod inside;
+mod namespaces;
 mod parameters;
+mod routes;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,12 +33,15 @@ use crate::containers::engine::Network;
 use crate::containers::{Beginning, Container, Engine};
 use crate::firewall::audit::network::Network as Links;
 use crate::firewall::audit::{Kernel, snapshot};
-use crate::model::Endpoint;
+use crate::firewall::strays::{self, Admission};
 use crate::model::audit::{Difference, Drift, Subject, VERSION};
+use crate::model::{ContainerId, Endpoint, NetworkMode};
 use wire::Wire;
 
 /// Between the two looks.
 const TWICE: Duration = Duration::from_millis(150);
+/// Before a third one, where there are flows: those of a container that has ended end behind its back.
+const FLOWS_END: Duration = Duration::from_millis(600);
 /// What is changed together is looked at once.
 const GATHER: Duration = Duration::from_millis(200);
 /// Between two looks because of what others change.
@@ -119,8 +129,35 @@ async fn cure(engine: &Engine, network: &Network, differences: &[Difference]) ->
             let _ = std::fs::write(format!("/proc/sys/{name}"), value);
         }
     }
+    if any(&[Subject::Namespace]) {
+        for container in engine.settled().0.iter().filter(|it| has_own_namespace(it)) {
+            let wrong = namespaces::of_process(container).and_then(|it| namespaces::difference(container, &it));
+            if wrong.is_some()
+                && let Err(error) = namespaces::cure(container)
+            {
+                tracing::warn!(container = %container.name, %error, "cannot pin a container's network namespace again");
+            }
+        }
+    }
+    if any(&[Subject::Flow]) {
+        let admission = admission(engine, network);
+        let ended = tokio::task::spawn_blocking(move || strays::end(admission.strays()?)).await?;
+        if let Err(error) = ended {
+            tracing::warn!(%error, "cannot end flows that nothing admits");
+        }
+    }
     if any(&[Subject::Bridge, Subject::Port, Subject::Forwarding, Subject::Sysctl]) {
         network.bridge.restore().await?;
+        let (containers, in_flux) = engine.settled();
+        let kernel: Kernel = tokio::task::spawn_blocking(snapshot::read).await??;
+        let open = network.bridge.open_ports().await;
+        let endpoints = endpoints(&containers, &open);
+        let wire = wire(engine, network, endpoints, &in_flux);
+        for cure in wire.cures(kernel.network()) {
+            if let Err(error) = network.bridge.expel(&cure).await {
+                tracing::warn!(%error, "cannot put right a bridge's stranger");
+            }
+        }
     }
     Ok(())
 }
@@ -172,9 +209,14 @@ pub async fn follow(engine: Engine) {
 
 /// What two looks see, stamped with since when and by whom.
 async fn look_twice(engine: &Engine, depth: Depth) -> Result<Found, DriftError> {
+    let began = std::time::Instant::now();
     let mut found = look(engine, depth).await?;
-    if !found.differences.is_empty() || !found.own_doing.is_empty() {
-        tokio::time::sleep(TWICE).await;
+    for pause in [TWICE, FLOWS_END] {
+        let of_flows = found.differences.iter().any(|it| it.subject == Subject::Flow);
+        if found.differences.is_empty() && found.own_doing.is_empty() || pause == FLOWS_END && !of_flows {
+            break;
+        }
+        tokio::time::sleep(pause).await;
         let again = look(engine, depth).await?;
         let both = |before: Vec<Difference>, after: &[Difference]| {
             let key = |it: &Difference| (it.kind.clone(), it.what.clone());
@@ -184,37 +226,158 @@ async fn look_twice(engine: &Engine, depth: Depth) -> Result<Found, DriftError> 
         found.differences = both(found.differences, &again.differences);
         found.own_doing = both(found.own_doing, &again.own_doing);
     }
-    engine.ledger().stamp(&mut found.differences, &depth.subjects());
+    engine.ledger().stamp(&mut found.differences, &depth.subjects(), began);
     Ok(found)
 }
 
 async fn look(engine: &Engine, depth: Depth) -> Result<Found, DriftError> {
-    let _ = depth;
     let network = engine.default_network().ok_or(DriftError::NoNetwork)?;
     // The order matters: who has settled by now has its place in the kernel for longer.
     let (containers, in_flux) = engine.settled();
     let open = network.bridge.open_ports().await;
     let running: Vec<&Arc<Container>> = containers.iter().filter(|it| it.state.status.is_running()).collect();
-    let endpoints: Vec<(&Endpoint, Option<u32>)> =
-        running.iter().filter_map(|it| it.attached.as_ref()).map(|it| (it, index(&open, &it.port))).collect();
     let kernel: Kernel = tokio::task::spawn_blocking(snapshot::read).await??;
     let mut found = Found::default();
 
-    let wire = Wire {
-        options: &network.options,
-        own: network.bridge.is_own(),
-        mac: engine.ledger().beginning().bridge_mac,
-        flags: network.bridge.port_flags(),
-        endpoints,
-        in_flux: in_flux.iter().map(crate::bridge::port_prefix).collect(),
-    };
+    let wire = wire(engine, network, endpoints(&containers, &open), &in_flux);
     found.differences.extend(wire.differences(kernel.network()));
     found.differences.extend(wire::programs(&network.options, kernel.network()));
     let began = &engine.ledger().beginning().parameters;
     let kept = network.bridge.parameters();
     found.differences.extend(parameters::differences(&network.options, &kept, began, parameters::now));
     found.differences.extend(network.firewall.differences().await?);
+    found.differences.extend(routes::differences(&network.options, kernel.network()));
+    found.differences.extend(unmodelled(engine, kernel.network()));
+    let known: Vec<_> = running.iter().filter_map(|it| it.attached.as_ref()).collect();
+    let hosts: Vec<_> = known.iter().map(|it| (it.address.into(), it.mac.0, it.port.as_str())).collect();
+    let kernel = kernel.knowing(&network.options.bridge, hosts);
+    let (running, options) = (running.into_iter().cloned().collect::<Vec<_>>(), network.options.clone());
+    let judged = tokio::task::spawn_blocking({
+        let running = running.clone();
+        move || foreign::differences(&options, &running.iter().map(AsRef::as_ref).collect::<Vec<_>>(), &kernel)
+    });
+    let (differences, unchecked) = judged.await?;
+    found.differences.extend(differences);
+    found.unchecked.extend(unchecked);
+    if depth == Depth::Whole {
+        look_deeper(engine, network, running, &mut found).await?;
+    }
     Ok(found)
+}
+
+/// Namespaces, what is in them, and flows.
+async fn look_deeper(
+    engine: &Engine,
+    network: &Network,
+    running: Vec<Arc<Container>>,
+    found: &mut Found,
+) -> Result<(), DriftError> {
+    let options = network.options.clone();
+    // Who is in a namespace may change it, whoever's it is.
+    let joined = joined_by_the_mighty(&running);
+    let inside = tokio::task::spawn_blocking(move || {
+        let fresh = crate::netns::in_fresh(inside::forwards).unwrap_or(true);
+        let mut found = Found::default();
+        for container in running.iter().filter(|it| has_own_namespace(it)) {
+            let Some(namespace) = namespaces::of_process(container) else { continue };
+            found.differences.extend(namespaces::difference(container, &namespace));
+            let Some(endpoint) = &container.attached else { continue };
+            match inside::read(&namespace) {
+                Ok(inside) => {
+                    let differences = inside::differences(endpoint, &options, &inside, fresh);
+                    let own = inside::may_itself(container) || joined.contains(&container.sandbox);
+                    let place = if own { &mut found.own_doing } else { &mut found.differences };
+                    place.extend(differences);
+                }
+                Err(error) => found.unchecked.push(format!("what is inside of {}: {error}", container.name)),
+            }
+        }
+        found
+    });
+    let inside = inside.await?;
+    found.differences.extend(inside.differences);
+    found.own_doing.extend(inside.own_doing);
+    found.unchecked.extend(inside.unchecked);
+    let admission = admission(engine, network);
+    match tokio::task::spawn_blocking(move || admission.strays()).await? {
+        Ok(strays) => found.differences.extend(strays.into_iter().map(|stray| Difference {
+            containers: stray.containers,
+            ..difference::ours(Subject::Flow, "flow-unadmitted", stray.what)
+        })),
+        Err(error) => found.unchecked.push(format!("flows in conntrack: {error}")),
+    }
+    Ok(())
+}
+
+/// Made for it, and not joined.
+fn has_own_namespace(container: &Container) -> bool {
+    let own = matches!(container.spec.network.mode, NetworkMode::Bridge | NetworkMode::None);
+    own && container.state.status.is_running() && !container.sandbox.is_empty()
+}
+
+/// Pins of namespaces that a container has joined which may change them.
+fn joined_by_the_mighty(running: &[Arc<Container>]) -> BTreeSet<String> {
+    let mighty = running.iter().filter(|it| inside::may_itself(it));
+    mighty.map(|it| it.sandbox.clone()).filter(|pin| !pin.is_empty()).collect()
+}
+
+/// What the intent admits, of all containers that have a place in the network: those that are on their way, too.
+fn admission(engine: &Engine, network: &Network) -> Admission {
+    let containers = engine.list();
+    let endpoints: Vec<_> = containers.iter().filter_map(|it| Some((&it.id, it.attached.as_ref()?))).collect();
+    let addresses = nix::ifaddrs::getifaddrs().into_iter().flatten().filter_map(|it| it.address);
+    let local = addresses.filter_map(|address| Some(address.as_sockaddr_in()?.ip()));
+    Admission::of(&network.options, network.bridge.is_own(), &endpoints, local)
+}
+
+/// What cannot be looked into, and was not there when the daemon began.
+fn unmodelled(engine: &Engine, links: &Links) -> Vec<Difference> {
+    let began = &engine.ledger().beginning().unmodelled;
+    let new = links.unmodelled.iter().filter(|what| what.contains("legacy") && !began.contains(what));
+    let tell = |what: &String| {
+        let remedy = "look at them with iptables-legacy-save, ip6tables-legacy-save or arptables-legacy-save";
+        difference::theirs(
+            Subject::Foreign,
+            "legacy-tables",
+            format!("there are {what}, which came since the daemon began"),
+            remedy,
+        )
+    };
+    new.map(tell).collect()
+}
+
+/// Those that have a place on the bridge, with the index of their port.
+fn endpoints<'a>(containers: &'a [Arc<Container>], open: &BTreeMap<String, u32>) -> Vec<(&'a Endpoint, Option<u32>)> {
+    let running = containers.iter().filter(|it| it.state.status.is_running());
+    running.filter_map(|it| it.attached.as_ref()).map(|it| (it, index(open, &it.port))).collect()
+}
+
+fn wire<'a>(
+    engine: &Engine,
+    network: &'a Network,
+    endpoints: Vec<(&'a Endpoint, Option<u32>)>,
+    in_flux: &[ContainerId],
+) -> Wire<'a> {
+    Wire {
+        options: &network.options,
+        own: network.bridge.is_own(),
+        mac: engine.ledger().beginning().bridge_mac,
+        flags: port_flags(engine, network),
+        endpoints,
+        in_flux: in_flux.iter().map(crate::bridge::port_prefix).collect(),
+    }
+}
+
+/// What ports are told. One flag depends on whether the kernel's bridge filter is on: as it was in the beginning, so that
+/// who switches it on makes one difference, and not one more for each port.
+fn port_flags(engine: &Engine, network: &Network) -> Vec<(u16, u32)> {
+    let began = engine.ledger().beginning().parameters.get("net/bridge/bridge-nf-call-iptables");
+    let flags = network.bridge.port_flags().into_iter();
+    flags
+        .map(|(flag, value)| {
+            (flag, if flag == wire::HAIRPIN { u32::from(began.is_some_and(|it| it == "1")) } else { value })
+        })
+        .collect()
 }
 
 fn index(open: &BTreeMap<String, u32>, port: &str) -> Option<u32> {

@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use ipnetwork::IpNetwork;
 
 use super::difference::{mac_words, of, ours, theirs};
-use crate::firewall::audit::network::{Interface, Network};
+use crate::bridge::Stranger;
+use crate::firewall::audit::network::{ForwardingEntry, Interface, Neighbour, Network};
 use crate::model::audit::{Difference, Subject};
 use crate::model::{Endpoint, NetworkOptions};
 
@@ -27,7 +28,7 @@ pub(super) struct Wire<'a> {
 
 /// `IFLA_BRPORT_…`, as `bridge link set` calls them, and what a fresh port has.
 const PORT_FLAGS: &[(u16, &str, u32)] = &[
-    (4, "hairpin", 0),
+    (HAIRPIN, "hairpin", 0),
     (5, "guard", 0),
     (6, "root_block", 0),
     (7, "fastleave", 0),
@@ -47,6 +48,7 @@ const PORT_FLAGS: &[(u16, &str, u32)] = &[
     (40, "mab", 0),
     (43, "neigh_vlan_suppress", 0),
 ];
+pub(super) const HAIRPIN: u16 = 4;
 const ISOLATED: u16 = 33;
 
 /// `IFLA_BR_…`, as `ip link set type bridge` calls them, and what a bridge of ours has.
@@ -54,7 +56,6 @@ const BRIDGE_SETTINGS: &[(u16, &str, u32)] = &[
     (5, "stp_state", 0),
     (7, "vlan_filtering", 0),
     (9, "group_fwd_mask", 0),
-    (23, "mcast_snooping", 1),
     (36, "nf_call_iptables", 0),
     (37, "nf_call_ip6tables", 0),
     (38, "nf_call_arptables", 0),
@@ -98,11 +99,8 @@ impl Wire<'_> {
             let (is, should) = (mac_words(mac), mac_words(wanted));
             tell("bridge-mac", format!("the hardware address of bridge {name} is {is}, and should be {should}"));
         }
-        if bridge.noarp {
-            tell("bridge-noarp", format!("bridge {name} does not do ARP: its containers do not find it"));
-        }
-        if let Some(master) = bridge.master {
-            tell("bridge-enslaved", format!("bridge {name} itself is a port of interface {master}"));
+        if bridge.master.is_some() {
+            tell("bridge-enslaved", format!("bridge {name} itself is a port of another interface"));
         }
         if !bridge.addresses.contains(&bip) {
             tell(
@@ -118,6 +116,10 @@ impl Wire<'_> {
                 let kind = format!("bridge-{}", setting.replace('_', "-"));
                 tell(&kind, format!("{setting} of bridge {name} is {is}, and should be {wanted}"));
             }
+        }
+        if bridge.noarp {
+            let what = format!("bridge {name} does not do ARP: its containers do not find it");
+            found.push(theirs(Subject::Bridge, "bridge-noarp", what, format!("`ip link set {name} arp on`")));
         }
         found
     }
@@ -155,7 +157,7 @@ impl Wire<'_> {
         }
         if !found.up {
             differences.push(tell("port-down", format!("port {port} of {name} is down")));
-        } else if found.port.is_some_and(|port| !port.forwarding) {
+        } else if bridge.up && found.port.is_some_and(|port| !port.forwarding) {
             differences.push(tell(
                 "port-blocked",
                 format!("port {port} of {name} passes nothing: its state is not forwarding"),
@@ -175,7 +177,7 @@ impl Wire<'_> {
     }
 
     /// Ports of nobody. On an operator's bridge they are the operator's.
-    fn strangers(&self, network: &Network, bridge: &Interface) -> Vec<Difference> {
+    fn stranger_ports<'n>(&self, network: &'n Network, bridge: &Interface) -> Vec<&'n Interface> {
         let known: BTreeSet<&str> = self.endpoints.iter().map(|(endpoint, _)| endpoint.port.as_str()).collect();
         let indices: BTreeSet<u32> = self.endpoints.iter().filter_map(|(_, index)| *index).collect();
         let ports = network.interfaces.iter().filter(|it| it.master == Some(bridge.index));
@@ -187,107 +189,136 @@ impl Wire<'_> {
             let tolerated = !self.own && !named_like_ours;
             !known.contains(it.name.as_str()) && !indices.contains(&it.index) && !comes_or_goes && !dead && !tolerated
         });
+        strangers.collect()
+    }
+
+    fn strangers(&self, network: &Network, bridge: &Interface) -> Vec<Difference> {
         let tell = |it: &Interface| {
             let what = format!("{} is a port of bridge {} and no container's", it.name, bridge.name);
             ours(Subject::Port, "port-foreign", what)
         };
-        strangers.map(tell).collect()
+        self.stranger_ports(network, bridge).into_iter().map(tell).collect()
     }
 
-    /// Who is behind which port is written by us alone.
-    fn forwarding(&self, network: &Network, bridge: &Interface) -> Vec<Difference> {
-        let mut differences = Vec::new();
-        let ports: BTreeMap<u32, &Endpoint> = self
-            .endpoints
-            .iter()
-            .filter_map(|(endpoint, _)| Some((network.named(&endpoint.port)?, endpoint)))
-            .filter(|(port, _)| port.master == Some(bridge.index))
-            .map(|(port, endpoint)| (port.index, *endpoint))
-            .collect();
-        let place = |index: u32| network.interface(index).map_or_else(|| index.to_string(), |it| it.name.clone());
+    /// Containers by the index of their port on the bridge.
+    fn by_index(&self, network: &Network, bridge: &Interface) -> BTreeMap<u32, &Endpoint> {
+        let ports = self.endpoints.iter().filter_map(|(endpoint, _)| Some((network.named(&endpoint.port)?, *endpoint)));
+        ports.filter(|(port, _)| port.master == Some(bridge.index)).map(|(port, it)| (port.index, it)).collect()
+    }
+
+    /// Entries of the forwarding table that nobody of ours wrote.
+    fn stranger_entries<'n>(&self, network: &'n Network, bridge: &Interface) -> Vec<&'n ForwardingEntry> {
+        let ports = self.by_index(network, bridge);
+        let known: BTreeMap<[u8; 6], u32> = ports.iter().map(|(index, endpoint)| (endpoint.mac.0, *index)).collect();
         // The kernel writes down the bridge's and the ports' own addresses.
         let kernels = |mac: [u8; 6]| network.interfaces.iter().any(|it| it.mac == Some(mac));
         let of_bridge = |index: u32| {
             index == bridge.index || network.interface(index).is_some_and(|it| it.master == Some(bridge.index))
         };
-        for (index, endpoint) in &ports {
-            let mac = endpoint.mac.0;
-            let entries = || network.forwarding.iter().filter(|it| it.mac == mac && !it.own && of_bridge(it.port));
-            let tell = |kind: &str, what: String| of(endpoint.name.as_str(), ours(Subject::Forwarding, kind, what));
-            for elsewhere in entries().filter(|it| it.port != *index) {
-                let what = format!(
-                    "bridge {} takes {mac} of {} for being behind {}, and it is behind {}",
-                    bridge.name,
-                    endpoint.name,
-                    place(elsewhere.port),
-                    endpoint.port,
-                    mac = endpoint.mac
-                );
-                differences.push(tell("forwarding-moved", what));
-            }
-            match entries().find(|it| it.port == *index) {
-                Some(entry) if entry.fixed && entry.sticky => {}
-                Some(_) => {
+        let strange = |it: &&ForwardingEntry| match known.get(&it.mac) {
+            Some(index) => of_bridge(it.port) && it.port != *index,
+            None => (ports.contains_key(&it.port) || it.port == bridge.index && self.own) && !kernels(it.mac),
+        };
+        network.forwarding.iter().filter(|it| !it.own).filter(strange).collect()
+    }
+
+    /// Who is behind which port is written by us alone.
+    fn forwarding(&self, network: &Network, bridge: &Interface) -> Vec<Difference> {
+        let mut differences = Vec::new();
+        let ports = self.by_index(network, bridge);
+        let place = |index: u32| network.interface(index).map_or_else(|| index.to_string(), |it| it.name.clone());
+        let strange = self.stranger_entries(network, bridge);
+        for entry in &strange {
+            let tell = |kind: &str, what: String| ours(Subject::Forwarding, kind, what);
+            let (mac, behind) = (mac_words(entry.mac), place(entry.port));
+            differences.push(match ports.values().find(|endpoint| endpoint.mac.0 == entry.mac) {
+                Some(endpoint) => {
                     let what = format!(
-                        "the entry of {} ({}) in the forwarding table can be moved by whoever says so",
-                        endpoint.mac, endpoint.name
+                        "bridge {} takes {mac} of {} for being behind {behind}, and it is behind {}",
+                        bridge.name, endpoint.name, endpoint.port
                     );
-                    differences.push(tell("forwarding-loose", what));
+                    of(endpoint.name.as_str(), tell("forwarding-moved", what))
                 }
-                None if entries().next().is_some() => {}
                 None => {
-                    let what = format!(
-                        "the forwarding table does not know that {} of {} is behind {}",
-                        endpoint.mac, endpoint.name, endpoint.port
-                    );
-                    differences.push(tell("forwarding-missing", what));
+                    let what = format!("the forwarding table has {mac} behind {behind}, where it does not belong");
+                    tell("forwarding-added", what)
                 }
-            }
+            });
         }
-        let known: BTreeSet<[u8; 6]> = self.endpoints.iter().map(|(endpoint, _)| endpoint.mac.0).collect();
-        let foreign = network.forwarding.iter().filter(|it| {
-            let judged = ports.contains_key(&it.port) || it.port == bridge.index && self.own;
-            judged && !it.own && !known.contains(&it.mac) && !kernels(it.mac)
-        });
-        for entry in foreign {
-            let what = format!(
-                "the forwarding table has {} behind {}, where it does not belong",
-                mac_words(entry.mac),
-                place(entry.port)
-            );
-            differences.push(ours(Subject::Forwarding, "forwarding-added", what));
+        for (index, endpoint) in &ports {
+            let mut entries = network.forwarding.iter().filter(|it| it.mac == endpoint.mac.0 && !it.own);
+            let (mac, name) = (endpoint.mac, &endpoint.name);
+            let what = match entries.find(|it| it.port == *index) {
+                Some(entry) if entry.fixed && entry.sticky => continue,
+                Some(_) => {
+                    let what =
+                        format!("the entry of {mac} ({name}) in the forwarding table can be moved by who says so");
+                    ("forwarding-loose", what)
+                }
+                None if strange.iter().any(|it| it.mac == endpoint.mac.0) => continue,
+                None => {
+                    let port = &endpoint.port;
+                    let what = format!("the forwarding table does not know that {mac} of {name} is behind {port}");
+                    ("forwarding-missing", what)
+                }
+            };
+            differences.push(of(name.as_str(), ours(Subject::Forwarding, what.0, what.1)));
         }
-        // A port's frames come in two VLANs' entries where there are VLANs.
+        // A bridge with VLANs has an entry in each.
         differences.dedup();
         differences
     }
 
     /// Who has which hardware address, as the host believes.
     fn neighbours(&self, network: &Network, bridge: &Interface) -> Vec<Difference> {
-        let mut differences = Vec::new();
-        for entry in network.neighbours.iter().filter(|it| it.interface == bridge.index) {
-            let IpAddr::V4(address) = entry.address else { continue };
-            let endpoint = self.endpoints.iter().map(|(it, _)| it).find(|it| it.address == address);
-            let believed = mac_words(entry.mac);
-            match endpoint {
-                Some(endpoint) if endpoint.mac.0 != entry.mac => {
+        let tell = |(entry, owner): (&Neighbour, Option<&Endpoint>)| {
+            let (address, believed) = (entry.address, mac_words(entry.mac));
+            match owner {
+                Some(endpoint) => {
+                    let (name, mac) = (&endpoint.name, endpoint.mac);
                     let what = format!(
-                        "the host sends what is for {} ({address}) to {believed}, and its address is {}",
-                        endpoint.name, endpoint.mac
+                        "the host sends what is for {name} ({address}) to {believed}, and its address is {mac}"
                     );
-                    differences.push(of(endpoint.name.as_str(), ours(Subject::Forwarding, "neighbour-stolen", what)));
+                    of(name.as_str(), ours(Subject::Forwarding, "neighbour-stolen", what))
                 }
-                None if entry.permanent && self.own => {
+                None => {
                     let what = format!(
                         "the host has a permanent entry for {address} at {believed} on {}, which is no container's",
                         bridge.name
                     );
-                    differences.push(ours(Subject::Forwarding, "neighbour-added", what));
+                    ours(Subject::Forwarding, "neighbour-added", what)
                 }
-                _ => {}
             }
-        }
-        differences
+        };
+        self.false_neighbours(network, bridge).into_iter().map(tell).collect()
+    }
+
+    fn false_neighbours<'n>(
+        &self,
+        network: &'n Network,
+        bridge: &Interface,
+    ) -> Vec<(&'n Neighbour, Option<&Endpoint>)> {
+        let of_bridge = network.neighbours.iter().filter(|it| it.interface == bridge.index && it.address.is_ipv4());
+        let judged = of_bridge.filter_map(|entry| {
+            let owner = self.endpoints.iter().map(|(it, _)| *it).find(|it| IpAddr::V4(it.address) == entry.address);
+            match owner {
+                Some(endpoint) => (endpoint.mac.0 != entry.mac).then_some((entry, owner)),
+                None => (entry.permanent && self.own && !entry.address.is_multicast()).then_some((entry, None)),
+            }
+        });
+        judged.collect()
+    }
+
+    /// What is to be taken away.
+    pub(super) fn cures(&self, network: &Network) -> Vec<Stranger> {
+        let Some(bridge) = network.named(&self.options.bridge) else { return Vec::new() };
+        let ports = self.stranger_ports(network, bridge).into_iter().map(|it| Stranger::Port(it.index));
+        let entries = self.stranger_entries(network, bridge).into_iter().map(|it| Stranger::Entry(it.port, it.mac));
+        let neighbours = self.false_neighbours(network, bridge).into_iter().filter_map(|(it, _)| match it.address {
+            IpAddr::V4(address) => Some(Stranger::Neighbour(address)),
+            IpAddr::V6(_) => None,
+        });
+        entries.chain(neighbours).chain(ports).collect()
     }
 }
 
@@ -334,4 +365,134 @@ pub(super) fn programs(options: &NetworkOptions, network: &Network) -> Vec<Diffe
         }
     }
     differences
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::firewall::audit::network::{Bridge, Port, Queue};
+    use crate::model::{MacAddr, Names};
+
+    const BRIDGE: u32 = 7;
+    const PORT: u32 = 8;
+    const MAC: [u8; 6] = [2, 0x42, 172, 17, 0, 2];
+
+    fn endpoint() -> Endpoint {
+        Endpoint {
+            name: "web".parse().expect("name"),
+            address: [172, 17, 0, 2].into(),
+            mac: MacAddr(MAC),
+            port: "veth00000000002".to_owned(),
+            published: vec![],
+            exposed: vec![],
+            links: vec![],
+            names: Names::default(),
+        }
+    }
+
+    /// A host with one container, all as it should be.
+    fn network() -> Network {
+        let port = Port {
+            forwarding: true,
+            isolated: true,
+            hairpin: false,
+            learning: false,
+            flood: false,
+            broadcast_flood: true,
+            multicast_flood: true,
+            locked: false,
+            proxy_arp: false,
+        };
+        let bridge = Interface {
+            index: BRIDGE,
+            name: "pontoon0".to_owned(),
+            mac: Some([2; 6]),
+            up: true,
+            bridge: Some(Bridge::default()),
+            settings: [(5, 0), (7, 0)].into(),
+            mtu: 1500,
+            addresses: vec!["172.17.0.1/16".parse().expect("network")],
+            ..Interface::default()
+        };
+        let port = Interface {
+            index: PORT,
+            name: endpoint().port,
+            mac: Some([6; 6]),
+            up: true,
+            master: Some(BRIDGE),
+            port: Some(port),
+            settings: [(1, 3), (2, 32), (8, 0), (9, 0), (27, 1), (33, 1), (39, 0)].into(),
+            mtu: 1500,
+            ..Interface::default()
+        };
+        let entry = |mac, local| ForwardingEntry { mac, port: PORT, local, fixed: !local, sticky: !local, own: false };
+        let neighbour = Neighbour { address: endpoint().address.into(), mac: MAC, interface: BRIDGE, permanent: false };
+        Network {
+            interfaces: vec![bridge, port],
+            forwarding: vec![entry(MAC, false), entry([6; 6], true)],
+            neighbours: vec![neighbour],
+            queues: vec![Queue { interface: PORT, kind: "noqueue".to_owned() }],
+            ..Network::default()
+        }
+    }
+
+    fn kinds(own: bool, change: impl FnOnce(&mut Network)) -> Vec<String> {
+        let mut network = network();
+        change(&mut network);
+        let (options, endpoint) = (NetworkOptions { icc: false, ..NetworkOptions::usual() }, endpoint());
+        let wire = Wire {
+            options: &options,
+            own,
+            mac: Some([2; 6]),
+            flags: vec![(33, 1), (8, 0), (9, 0)],
+            endpoints: vec![(&endpoint, Some(PORT))],
+            in_flux: ["veth1111111".to_owned()].into(),
+        };
+        let found = wire.differences(&network).into_iter().chain(programs(&options, &network));
+        found.map(|difference| difference.kind).collect()
+    }
+
+    #[test]
+    fn what_is_as_it_should_be_differs_in_nothing() {
+        assert_eq!(kinds(true, |_| {}), Vec::<String>::new());
+        // Who comes at this moment, and who has gone and is about to be deleted, are no strangers.
+        let newcomer = |name: &str, up| Interface {
+            index: 9,
+            name: name.to_owned(),
+            up,
+            master: Some(BRIDGE),
+            ..Interface::default()
+        };
+        assert_eq!(kinds(true, |it| it.interfaces.push(newcomer("veth11111110003", true))), Vec::<String>::new());
+        assert_eq!(kinds(true, |it| it.interfaces.push(newcomer("veth22222220003", false))), Vec::<String>::new());
+        // An operator's bridge is the operator's.
+        let theirs = |it: &mut Network| {
+            it.interfaces.push(newcomer("eth1", true));
+            it.interfaces[0].mtu = 9000;
+            it.interfaces[0].addresses.push("10.0.0.1/8".parse().expect("network"));
+        };
+        assert_eq!(kinds(false, theirs), Vec::<String>::new());
+        assert_eq!(kinds(true, theirs), ["bridge-mtu", "bridge-address-added", "port-foreign"]);
+    }
+
+    #[test]
+    fn each_fault_has_its_kind() {
+        let entry = |mac, port| ForwardingEntry { mac, port, local: false, fixed: true, sticky: false, own: false };
+        assert_eq!(kinds(true, |it| it.interfaces.clear()), ["bridge-missing"]);
+        assert_eq!(kinds(true, |it| it.interfaces[0].mac = Some([4; 6])), ["bridge-mac"]);
+        assert_eq!(kinds(true, |it| _ = it.interfaces[0].settings.insert(5, 1)), ["bridge-stp-state"]);
+        assert_eq!(kinds(true, |it| it.interfaces[0].up = false), ["bridge-down"]);
+        assert_eq!(kinds(true, |it| _ = it.interfaces[1].settings.insert(33, 0)), ["port-not-isolated"]);
+        assert_eq!(kinds(true, |it| _ = it.interfaces[1].settings.insert(39, 1)), ["port-locked"]);
+        assert_eq!(kinds(true, |it| it.interfaces[1].master = None), ["port-detached"]);
+        assert_eq!(kinds(true, |it| it.interfaces[1].name = "mine".to_owned()), ["port-renamed"]);
+        assert_eq!(kinds(true, |it| it.interfaces.truncate(1)), ["port-missing"]);
+        assert_eq!(kinds(true, |it| it.forwarding.truncate(0)), ["forwarding-missing"]);
+        assert_eq!(kinds(true, |it| it.forwarding[0].sticky = false), ["forwarding-loose"]);
+        assert_eq!(kinds(true, |it| it.forwarding.push(entry([9; 6], PORT))), ["forwarding-added"]);
+        assert_eq!(kinds(true, |it| it.forwarding[0].port = BRIDGE), ["forwarding-moved"]);
+        assert_eq!(kinds(true, |it| it.neighbours[0].mac = [9; 6]), ["neighbour-stolen"]);
+        assert_eq!(kinds(true, |it| it.queues[0].kind = "clsact".to_owned()), ["tc-queue"]);
+        assert_eq!(kinds(true, |it| it.interfaces[1].xdp = true), ["xdp-program"]);
+    }
 }

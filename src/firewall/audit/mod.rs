@@ -136,6 +136,11 @@ impl Kernel {
         self.evaluate(packet, Some(flow), true)
     }
 
+    /// What becomes of a packet that begins a flow (or is of `flow`): how it ends, and the flow, without what it meets.
+    pub fn outcome(&self, packet: &Packet, flow: Option<&Flow>) -> Explanation {
+        self.evaluate(packet, flow, false)
+    }
+
     /// What becomes of a packet that begins a flow, without the way: for many packets.
     pub fn judge(&self, packet: &Packet) -> Judgement {
         self.evaluate(packet, None, false).judgement

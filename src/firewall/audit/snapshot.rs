@@ -184,7 +184,7 @@ fn network(route: &mut Netlink) -> Result<Network, SnapshotError> {
     network.rules.extend(rules.iter().filter_map(|message| routes::rule(&message.body)));
     network.rules.sort_by_key(|rule| rule.priority);
     // A kernel without tc has none.
-    for message in route.dump(GET_QUEUES, &ANY).unwrap_or_default() {
+    for message in route.dump(GET_QUEUES, &[0; 20]).unwrap_or_default() {
         network.queues.extend(links::queue(&message.body));
     }
     let of_bridges = [&[AF_BRIDGE][..], &ANY[..15]].concat();

@@ -1,0 +1,175 @@
+//! Kernel parameters, routes, and rules of others.
+
+use super::Bite::{Closes, Quiet, Unpublishes};
+use super::Cure::{By, Repair};
+use super::{Scene, Tampering, daemon};
+
+const PARAMETERS: &[Tampering] = &[
+    Tampering {
+        command: "sysctl -qw net.ipv4.ip_forward=0",
+        kinds: &["sysctl-changed"],
+        words: "net.ipv4.ip_forward is 0, and should be 1",
+        bite: Closes,
+        cure: Repair,
+    },
+    Tampering {
+        command: "sysctl -qw net.ipv4.conf.pontoon0.proxy_arp_pvlan=0; INWEB ip neigh flush dev eth0",
+        kinds: &["sysctl-changed"],
+        words: "net.ipv4.conf.pontoon0.proxy_arp_pvlan is 0, and should be 1",
+        bite: Closes,
+        cure: Repair,
+    },
+    Tampering {
+        command: "sysctl -qw net.ipv4.conf.pontoon0.route_localnet=0",
+        kinds: &["sysctl-changed"],
+        words: "net.ipv4.conf.pontoon0.route_localnet is 0",
+        bite: Quiet,
+        cure: Repair,
+    },
+    Tampering {
+        command: "sysctl -qw net.ipv4.conf.pontoon0.proxy_arp=1",
+        kinds: &["sysctl-changed"],
+        words: "net.ipv4.conf.pontoon0.proxy_arp is 1, and was 0 when the daemon began",
+        bite: Quiet,
+        cure: Repair,
+    },
+    Tampering {
+        command: "sysctl -qw net.ipv4.conf.pontoon0.accept_local=1",
+        kinds: &["sysctl-changed"],
+        words: "net.ipv4.conf.pontoon0.accept_local is 1",
+        bite: Quiet,
+        cure: Repair,
+    },
+    Tampering {
+        command: "sysctl -qw net.ipv4.conf.all.accept_source_route=1",
+        kinds: &["sysctl-changed"],
+        words: "senders may choose the way of their packets",
+        bite: Quiet,
+        cure: By("sysctl -qw net.ipv4.conf.all.accept_source_route=0"),
+    },
+    Tampering {
+        command: "sysctl -qw net.ipv4.conf.lan0.forwarding=0",
+        kinds: &["sysctl-changed"],
+        words: "net.ipv4.conf.lan0.forwarding is 0, and was 1 when the daemon began",
+        bite: Unpublishes,
+        cure: By("sysctl -qw net.ipv4.conf.lan0.forwarding=1"),
+    },
+    Tampering {
+        command: "sysctl -qw net.bridge.bridge-nf-call-iptables=1",
+        kinds: &["sysctl-changed"],
+        words: "net.bridge.bridge-nf-call-iptables is 1, and was 0",
+        bite: Quiet,
+        cure: Repair,
+    },
+];
+
+const ROUTES: &[Tampering] = &[
+    Tampering {
+        command: "ip route add DBAT/32 via 192.0.2.2",
+        kinds: &["route-foreign"],
+        words: "a route leads DBAT/32, which is containers', elsewhere: DBAT/32 by 192.0.2.2 dev lan0",
+        bite: Closes,
+        cure: By("ip route del DBAT/32"),
+    },
+    Tampering {
+        command: "ip route add blackhole DBAT/32",
+        kinds: &["route-foreign"],
+        words: "elsewhere: blackhole DBAT/32",
+        bite: Closes,
+        cure: By("ip route del blackhole DBAT/32"),
+    },
+    Tampering {
+        command: "ip route del 172.17.0.0/16 dev pontoon0",
+        kinds: &["route-missing"],
+        words: "there is no route to 172.17.0.0/16 by pontoon0",
+        bite: Unpublishes,
+        cure: By("ip route add 172.17.0.0/16 dev pontoon0 proto kernel scope link src 172.17.0.1"),
+    },
+    Tampering {
+        command: "ip route add default via 192.0.2.2 table 100; ip rule add iif pontoon0 lookup 100 priority 99",
+        kinds: &["foreign-route"],
+        words: "routing rule 99 leads elsewhere",
+        bite: Closes,
+        cure: By("ip rule del priority 99; ip route flush table 100"),
+    },
+];
+
+const TABLES: &[Tampering] = &[
+    Tampering {
+        command: "nft 'table ip evil { chain c { type filter hook forward priority -5; policy drop; }; }'",
+        kinds: &["foreign-drop"],
+        words: "the policy of chain c of table ip evil keeps from passing",
+        bite: Closes,
+        cure: By("nft delete table ip evil"),
+    },
+    Tampering {
+        command: "nft 'table inet evil { chain c { type filter hook prerouting priority -310; tcp dport 80 notrack; }; }'",
+        kinds: &["foreign-drop"],
+        words: "in chain c of table inet evil keeps from passing",
+        bite: Closes,
+        cure: By("nft delete table inet evil"),
+    },
+    Tampering {
+        command: "nft 'table ip evil { chain c { type nat hook prerouting priority -110; udp dport 53 dnat to 192.0.2.2; }; }'",
+        kinds: &["foreign-nat"],
+        words: "in chain c of table ip evil rewrites the addresses of",
+        bite: Quiet,
+        cure: By("nft delete table ip evil"),
+    },
+    Tampering {
+        command: "nft 'table ip evil { chain c { type nat hook prerouting priority -110; tcp dport 8080 dnat to DBAT:80; }; }'",
+        kinds: &["foreign-nat"],
+        words: "what is for web on the published port 8080/tcp",
+        bite: Quiet,
+        cure: By("nft delete table ip evil"),
+    },
+    Tampering {
+        command: "nft 'table bridge evil { chain c { type filter hook prerouting priority 0; iifname \"WEBPORT\" drop; }; }'",
+        kinds: &["foreign-drop"],
+        words: "in chain c of table bridge evil keeps from passing",
+        bite: Closes,
+        cure: By("nft delete table bridge evil"),
+    },
+    Tampering {
+        command: "nft 'table netdev evil { chain c { type filter hook ingress device DBPORT priority 0; drop; }; }'",
+        kinds: &["foreign-drop"],
+        words: "in chain c of table netdev evil keeps from passing",
+        bite: Closes,
+        cure: By("nft delete table netdev evil"),
+    },
+    Tampering {
+        command: "nft add table ip TABLE",
+        kinds: &["table-impostor"],
+        words: "table ip TABLE is called like pontoon's",
+        bite: Quiet,
+        cure: By("nft delete table ip TABLE"),
+    },
+];
+
+#[test]
+fn what_sysctl_does_to_the_kernel() {
+    let host = daemon(&["--repair=false"]);
+    Scene::on(&host).suffers_all(PARAMETERS);
+}
+
+#[test]
+fn where_routes_of_others_lead() {
+    let host = daemon(&["--repair=false"]);
+    Scene::on(&host).suffers_all(ROUTES);
+}
+
+#[test]
+fn what_tables_of_others_do() {
+    let host = daemon(&["--repair=false"]);
+    let scene = Scene::on(&host);
+    scene.suffers_all(TABLES);
+    // The control: tables of others that do nothing to containers are others' business.
+    host.sh(
+        "nft 'table inet other { chain f { type filter hook forward priority 0; policy accept; tcp dport 9 drop; }; \
+         chain i { type filter hook input priority 0; policy accept; iifname \"lan0\" tcp dport 22 accept; }; \
+         chain m { type filter hook prerouting priority -150; meta mark set 7; }; }'",
+    )
+    .ok();
+    scene.clean("beside another's table");
+    host.sh("nft delete table inet other").ok();
+}

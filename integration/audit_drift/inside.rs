@@ -1,0 +1,160 @@
+//! Pins of namespaces, what is in them, and flows.
+
+use super::Bite::{Closes, Quiet, Unpublishes};
+use super::Cure::{By, Repair};
+use super::{Scene, Tampering, daemon, of_kind};
+
+const NAMESPACES: &[Tampering] = &[
+    Tampering {
+        command: "umount DBPIN && rm DBPIN",
+        kinds: &["pin-missing"],
+        words: "DBPIN, the pin of db's network namespace, is gone",
+        bite: Quiet,
+        cure: Repair,
+    },
+    Tampering {
+        command: "umount DBPIN",
+        kinds: &["pin-missing"],
+        words: "DBPIN, the pin of db's network namespace, is an empty file",
+        bite: Quiet,
+        cure: Repair,
+    },
+    Tampering {
+        command: "umount DBPIN && mount --bind /proc/WEBPID/ns/net DBPIN",
+        kinds: &["pin-moved"],
+        words: "DBPIN is the pin of another network namespace than db's",
+        bite: Quiet,
+        cure: Repair,
+    },
+];
+
+const INSIDE: &[Tampering] = &[
+    Tampering {
+        command: "INDB ip address add 172.17.0.77/16 dev eth0",
+        kinds: &["inside-address-added"],
+        words: "db has the address 172.17.0.77/16 besides its own DBAT",
+        bite: Quiet,
+        cure: By("INDB ip address del 172.17.0.77/16 dev eth0"),
+    },
+    Tampering {
+        command: "INDB ip address replace DBAT/24 dev eth0 && INDB ip address del DBAT/16 dev eth0",
+        kinds: &["inside-address-added", "inside-address-missing", "inside-route-added"],
+        words: "db lacks its address DBAT/16",
+        bite: Quiet,
+        cure: By("INDB ip address add DBAT/16 dev eth0; INDB ip address del DBAT/24 dev eth0; \
+                  INDB ip route replace default via 172.17.0.1"),
+    },
+    Tampering {
+        command: "INDB ip link set eth0 address 02:00:00:00:00:77",
+        kinds: &["inside-mac"],
+        words: "the hardware address of eth0 of db is 02:00:00:00:00:77, and should be DBMAC",
+        bite: Closes,
+        cure: By("INDB ip link set eth0 address DBMAC"),
+    },
+    Tampering {
+        command: "INDB ip link set eth0 mtu 1200",
+        kinds: &["inside-mtu"],
+        words: "the MTU of eth0 of db is 1200, and should be 1500",
+        bite: Quiet,
+        cure: By("INDB ip link set eth0 mtu 1500"),
+    },
+    Tampering {
+        command: "INDB ip route add 198.51.100.0/24 via 172.17.0.9",
+        kinds: &["inside-route-added"],
+        words: "db has a route to 198.51.100.0/24 by 172.17.0.9 of its own",
+        bite: Quiet,
+        cure: By("INDB ip route del 198.51.100.0/24"),
+    },
+    Tampering {
+        command: "INWEB ip route del default",
+        kinds: &["inside-route-missing"],
+        words: "web lacks its default route, by 172.17.0.1",
+        bite: Unpublishes,
+        cure: By("INWEB ip route add default via 172.17.0.1"),
+    },
+    Tampering {
+        command: "INDB ip link set lo down",
+        kinds: &["inside-loopback-down"],
+        words: "lo is down inside of db",
+        bite: Quiet,
+        cure: By("INDB ip link set lo up"),
+    },
+    Tampering {
+        command: "INDB ip link add more0 type veth peer name more1",
+        kinds: &["inside-link-added", "inside-link-added"],
+        words: "db has an interface more0 besides eth0",
+        bite: Quiet,
+        cure: By("INDB ip link del more0"),
+    },
+    Tampering {
+        command: "INDB nft 'table ip mine { chain c { type filter hook input priority 0; policy drop; }; }'",
+        kinds: &["inside-table"],
+        words: "there is a table ip mine with rules inside of db",
+        bite: Closes,
+        cure: By("INDB nft delete table ip mine"),
+    },
+    Tampering {
+        command: "INDB ip neigh replace 172.17.0.1 lladdr 02:00:00:00:00:77 nud permanent dev eth0",
+        kinds: &["inside-neighbour-added"],
+        words: "db has a permanent entry for 172.17.0.1 at 02:00:00:00:00:77",
+        bite: Quiet,
+        cure: By("INDB ip neigh del 172.17.0.1 dev eth0"),
+    },
+    Tampering {
+        command: "INDB ip rule add from all lookup 77 priority 7",
+        kinds: &["inside-rule-added"],
+        words: "db has a routing rule of its own, of priority 7",
+        bite: Quiet,
+        cure: By("INDB ip rule del priority 7"),
+    },
+];
+
+const FLOWS: &[Tampering] = &[
+    Tampering {
+        command: "conntrack -I -p tcp -s DBAT -d WEBAT --sport 4000 --dport 22 --state ESTABLISHED --timeout 600 -u SEEN_REPLY",
+        kinds: &["flow-unadmitted"],
+        words: "a flow from db (DBAT) to web (WEBAT) on 22/tcp is in conntrack: no link opens it",
+        bite: Quiet,
+        cure: Repair,
+    },
+    Tampering {
+        command: "conntrack -I -p udp -s 192.0.2.2 -d 192.0.2.1 --sport 4000 --dport 7777 -g DBAT:53 --timeout 600",
+        kinds: &["flow-unadmitted"],
+        words: "no published port leads there",
+        bite: Quiet,
+        cure: Repair,
+    },
+];
+
+#[test]
+fn what_becomes_of_pins() {
+    let host = daemon(&["--repair=false"]);
+    Scene::on(&host).suffers_all(NAMESPACES);
+}
+
+#[test]
+fn what_nsenter_does_inside() {
+    let host = daemon(&["--repair=false"]);
+    Scene::on(&host).suffers_all(INSIDE);
+}
+
+#[test]
+fn flows_that_nothing_admits() {
+    let host = daemon(&["--repair=false"]);
+    Scene::on(&host).suffers_all(FLOWS);
+}
+
+/// Who has the right to change its own network does no wrong by using it.
+#[test]
+fn what_a_container_may_do_to_itself_is_told_apart() {
+    let host = daemon(&[]);
+    let scene = Scene::on(&host);
+    let router = host.run("busybox").name("router").flags(&["--cap-add", "NET_ADMIN"]).cmd(&["sleep", "1000"]).start();
+    router.sh("ip address add 10.9.0.1/24 dev eth0 && ip route add 10.10.0.0/24 via 10.9.0.2").ok();
+    let (answer, code) = scene.drift(&[]);
+    assert_eq!((of_kind(&answer), code), (Vec::new(), 0), "{answer:#}");
+    let own: Vec<_> =
+        answer["own_doing"].as_array().expect("a list").iter().filter_map(|it| it["what"].as_str()).collect();
+    assert!(own.iter().any(|what| what.contains("router has the address 10.9.0.1/24")), "{own:?}");
+    assert!(own.iter().any(|what| what.contains("router has a route to 10.10.0.0/24")), "{own:?}");
+}

@@ -1,0 +1,72 @@
+//! Routes that lead what is for containers elsewhere, and the one that should lead to them. Pure.
+
+use std::net::IpAddr;
+
+use ipnetwork::IpNetwork;
+
+use super::difference::theirs;
+use crate::firewall::audit::network::{Network, Route, RouteKind};
+use crate::model::NetworkOptions;
+use crate::model::audit::{Difference, Subject};
+
+const MAIN: u32 = 254;
+const LOCAL: u32 = 255;
+
+/// Everything that differs.
+pub(super) fn differences(options: &NetworkOptions, network: &Network) -> Vec<Difference> {
+    let Some(bridge) = network.named(&options.bridge) else { return Vec::new() };
+    let subnet = IpNetwork::V4(options.bip);
+    let same = |to: IpNetwork| to.prefix() == subnet.prefix() && to.network() == subnet.network();
+    let connected = |route: &Route| {
+        let here = !route.ways.is_empty()
+            && route.ways.iter().all(|way| way.interface == bridge.index && way.gateway.is_none());
+        same(route.destination) && route.table == MAIN && route.kind == RouteKind::Unicast && here
+    };
+    let mut found = Vec::new();
+    let reachable = bridge.up && bridge.addresses.contains(&subnet);
+    if reachable && !network.routes.iter().any(connected) {
+        let what = format!("there is no route to {}/{} by {}", subnet.network(), subnet.prefix(), bridge.name);
+        let remedy = format!(
+            "`ip route add {}/{} dev {} src {}`",
+            subnet.network(),
+            subnet.prefix(),
+            bridge.name,
+            options.gateway()
+        );
+        found.push(theirs(Subject::Foreign, "route-missing", what, remedy));
+    }
+    let within = |route: &Route| {
+        route.destination.is_ipv4()
+            && route.destination.prefix() >= subnet.prefix()
+            && subnet.contains(route.destination.network())
+    };
+    for route in network.routes.iter().filter(|route| within(route) && !connected(route) && !kernels(network, route)) {
+        let to = route.destination;
+        let via = route.ways.first().and_then(|way| way.gateway).map(|via| format!(" by {via}")).unwrap_or_default();
+        let name = |index: u32| network.interface(index).map_or_else(|| index.to_string(), |it| it.name.clone());
+        let dev = route.ways.first().map(|way| format!(" dev {}", name(way.interface))).unwrap_or_default();
+        let table = if route.table == MAIN { String::new() } else { format!(" table {}", route.table) };
+        let kind = match route.kind {
+            RouteKind::Unicast => String::new(),
+            kind => format!("{kind:?} ").to_lowercase(),
+        };
+        let what = format!("a route leads {to}, which is containers', elsewhere: {kind}{to}{via}{dev}{table}");
+        let remedy = format!("it is not pontoon's: `ip route del {kind}{to}{dev}{table}`");
+        found.push(theirs(Subject::Foreign, "route-foreign", what, remedy));
+    }
+    found
+}
+
+/// What the kernel makes itself for an address: the address, and broadcasts.
+fn kernels(network: &Network, route: &Route) -> bool {
+    let IpAddr::V4(to) = route.destination.network() else { return false };
+    let own = || network.interfaces.iter().flat_map(|it| it.addresses.iter().map(move |address| (it.index, address)));
+    let here = |index: u32| route.ways.iter().all(|way| way.interface == index);
+    match route.kind {
+        RouteKind::Local if route.table == LOCAL => {
+            own().any(|(index, address)| address.ip() == IpAddr::V4(to) && here(index))
+        }
+        RouteKind::Broadcast if route.table == LOCAL => true,
+        _ => false,
+    }
+}

@@ -1,0 +1,228 @@
+//! Flows that conntrack knows and that nothing admits: let through while rules were away, or written there by somebody.
+//!
+//! The rules of what is admitted are the intent's, in the words of `inet`: replies aside, whoever begins a flow.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::Ipv4Addr;
+
+use super::conntrack::{self, Flow, Row};
+use super::facts;
+use crate::model::{ContainerId, Endpoint, NetworkOptions, PortRange};
+
+/// What may be, for who has to judge a flow.
+pub struct Admission {
+    options: NetworkOptions,
+    /// On an operator's bridge there may be others than containers.
+    own: bool,
+    names: BTreeMap<Ipv4Addr, String>,
+    /// Source, target, ports.
+    links: Vec<(Ipv4Addr, Ipv4Addr, PortRange)>,
+    published: Vec<Row>,
+    /// The host's own addresses.
+    local: BTreeSet<Ipv4Addr>,
+}
+
+/// A flow that nothing admits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stray {
+    /// In words.
+    pub what: String,
+    /// The containers that it is of.
+    pub containers: Vec<String>,
+    /// Its name in conntrack.
+    entry: Vec<u8>,
+}
+
+impl Admission {
+    /// What follows from the endpoints that are there; `own`: no others are on the bridge; `local` are the host's own addresses, but for 127/8.
+    pub fn of(
+        options: &NetworkOptions,
+        own: bool,
+        endpoints: &[(&ContainerId, &Endpoint)],
+        local: impl IntoIterator<Item = Ipv4Addr>,
+    ) -> Self {
+        let by_id: BTreeMap<&ContainerId, &Endpoint> = endpoints.iter().copied().collect();
+        let mut links = Vec::new();
+        for (_, source) in endpoints {
+            for target in source.links.iter().filter_map(|link| by_id.get(&link.target)) {
+                links.extend(target.exposed.iter().map(|ports| (source.address, target.address, *ports)));
+            }
+        }
+        let rows = |endpoint: &&Endpoint| {
+            let address = endpoint.address;
+            endpoint.published.iter().map(move |row| facts::row(row, address)).collect::<Vec<_>>()
+        };
+        Self {
+            options: options.clone(),
+            own,
+            names: endpoints.iter().map(|(_, it)| (it.address, it.name.to_string())).collect(),
+            links,
+            published: endpoints.iter().map(|(_, it)| it).flat_map(rows).collect(),
+            local: local.into_iter().collect(),
+        }
+    }
+
+    /// All strays. Blocking.
+    pub fn strays(&self) -> io::Result<Vec<Stray>> {
+        let mut strays = Vec::new();
+        conntrack::each(|flow, related, entry| {
+            if let Some(why) = self.refusal(flow).filter(|_| !related) {
+                let ends = [flow.source, flow.destination, flow.answerer];
+                let containers: BTreeSet<String> = ends.iter().filter_map(|end| self.names.get(end).cloned()).collect();
+                let what = format!("{}: {why}", self.words(flow));
+                strays.push(Stray { what, containers: containers.into_iter().collect(), entry });
+            }
+        })?;
+        Ok(strays)
+    }
+
+    fn is_local(&self, address: Ipv4Addr) -> bool {
+        address.is_loopback() || self.local.contains(&address) || address == self.options.gateway()
+    }
+
+    /// Why nothing admits a flow; `None`: something does, or it is none of ours to judge.
+    fn refusal(&self, flow: &Flow) -> Option<&'static str> {
+        let subnet = self.options.bip;
+        let inside = |address: Ipv4Addr| subnet.contains(address) && address != subnet.ip();
+        let one_of_many =
+            |address: Ipv4Addr| address.is_multicast() || address.is_broadcast() || address == subnet.broadcast();
+        if one_of_many(flow.destination) {
+            return None;
+        }
+        let from_inside = inside(flow.source);
+        if from_inside && !self.names.contains_key(&flow.source) {
+            return self.own.then_some("it comes from an address of no container");
+        }
+        if inside(flow.answerer) {
+            return self.to_container(flow, from_inside);
+        }
+        if inside(flow.destination) {
+            return Some("it is led away from a container's address");
+        }
+        // To the host, or out of it: what containers send elsewhere is not ours to judge.
+        let closed = from_inside && self.is_local(flow.answerer) && !self.options.host_access;
+        let asks =
+            flow.port.is_some_and(|port| port.number == 53) && Some(flow.answerers_port) == self.options.dns_port;
+        (closed && flow.port.is_some() && !asks).then_some("containers do not reach the host (--host-access=false)")
+    }
+
+    fn to_container(&self, flow: &Flow, from_inside: bool) -> Option<&'static str> {
+        let rewritten =
+            flow.destination != flow.answerer || flow.port.is_some_and(|port| port.number != flow.answerers_port);
+        if !self.names.contains_key(&flow.answerer) {
+            // The kernel remembers also whom the host itself called, and nobody heard.
+            let heard = self.own && !self.is_local(flow.source);
+            return heard.then_some("it goes to an address of no container");
+        }
+        if rewritten {
+            let published = self.published.iter().any(|row| row.leads(flow));
+            return (!published).then_some("no published port leads there");
+        }
+        if self.is_local(flow.source) {
+            return None;
+        }
+        if !from_inside {
+            return Some("nothing lets in what comes from outside, but published ports");
+        }
+        let linked = |(source, target, ports): &(Ipv4Addr, Ipv4Addr, PortRange)| {
+            (*source, *target) == (flow.source, flow.answerer) && flow.port.is_some_and(|port| ports.contains(port))
+        };
+        (!self.options.icc && flow.source != flow.answerer && !self.links.iter().any(linked))
+            .then_some("no link opens it (--icc=false)")
+    }
+
+    fn words(&self, flow: &Flow) -> String {
+        let call = |address: Ipv4Addr| match self.names.get(&address) {
+            Some(name) => format!("{name} ({address})"),
+            None => address.to_string(),
+        };
+        let port = flow.port.map(|port| format!(" on {port}")).unwrap_or_default();
+        let to = match flow.destination == flow.answerer {
+            true => call(flow.destination),
+            false => {
+                format!("{}, led to {} port {},", call(flow.destination), call(flow.answerer), flow.answerers_port)
+            }
+        };
+        format!("a flow from {} to {to}{port} is in conntrack", call(flow.source))
+    }
+}
+
+/// Ends flows. Those that ended by themselves are no error. Blocking.
+pub fn end(strays: Vec<Stray>) -> io::Result<()> {
+    conntrack::delete(strays.into_iter().map(|stray| stray.entry).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::elements::tests::{endpoint, exposing, id, linked, publish};
+    use super::*;
+
+    const HOST: [u8; 4] = [192, 0, 2, 1];
+    const LAN: [u8; 4] = [192, 0, 2, 2];
+
+    fn container(n: u8) -> [u8; 4] {
+        [172, 17, 0, n]
+    }
+
+    /// 2 is linked to 3, which exposes 80/tcp; 2 has 8080 published to 80.
+    fn refusal(icc: bool, from: [u8; 4], to: [u8; 4], port: &str, answerer: [u8; 4], on: u16) -> Option<&'static str> {
+        let options = NetworkOptions { icc, host_access: false, dns_port: Some(61_053), ..NetworkOptions::usual() };
+        let endpoints = [
+            linked(endpoint(2, vec![publish([0; 4], 8080, "80")]), &[3]),
+            exposing(endpoint(3, vec![]), &["80-80/tcp"]),
+        ];
+        let ids = [id(2), id(3)];
+        let endpoints: Vec<_> = ids.iter().zip(&endpoints).collect();
+        let admission = Admission::of(&options, true, &endpoints, [HOST.into()]);
+        let port = Some(port.parse().expect("port")).filter(|_| on != 0);
+        admission.refusal(&Flow {
+            source: from.into(),
+            destination: to.into(),
+            port,
+            answerer: answerer.into(),
+            answerers_port: on,
+        })
+    }
+
+    #[test]
+    fn what_the_intent_admits_is_no_stray() {
+        let (web, db, gateway) = (container(2), container(3), container(1));
+        for (from, to, port, answerer, on) in [
+            (web, db, "80", db, 80),
+            (LAN, HOST, "8080", web, 80),
+            (db, HOST, "8080", web, 80),
+            (HOST, db, "22", db, 22),
+            (HOST, container(9), "22", container(9), 22),
+            (gateway, db, "22", db, 22),
+            ([127, 0, 0, 1], [127, 0, 0, 1], "8080", web, 80),
+            (web, LAN, "443", LAN, 443),
+            (web, gateway, "53/udp", gateway, 61_053),
+            (web, gateway, "0", gateway, 0),
+            (LAN, HOST, "22", HOST, 22),
+            (web, [255; 4], "67/udp", [255; 4], 67),
+        ] {
+            assert_eq!(refusal(false, from, to, port, answerer, on), None, "{from:?} to {to:?} on {port}");
+        }
+        assert_eq!(refusal(true, db, web, "22", web, 22), None);
+    }
+
+    #[test]
+    fn what_it_does_not_is() {
+        let (web, db, gone, gateway) = (container(2), container(3), container(9), container(1));
+        for (from, to, port, answerer, on, why) in [
+            (db, web, "80", web, 80, "link"),
+            (web, db, "22", db, 22, "link"),
+            (LAN, web, "80", web, 80, "outside"),
+            (LAN, HOST, "8081", web, 80, "published"),
+            (LAN, HOST, "8080", web, 22, "published"),
+            (LAN, HOST, "8080", gone, 80, "no container"),
+            (gone, LAN, "443", LAN, 443, "no container"),
+            (web, db, "80", LAN, 80, "led away"),
+            (web, gateway, "22", gateway, 22, "--host-access"),
+        ] {
+            let refused = refusal(false, from, to, port, answerer, on);
+            assert!(refused.is_some_and(|it| it.contains(why)), "{from:?} to {to:?} on {port}: {refused:?}, not {why}");
+        }
+    }
+}
