@@ -26,7 +26,13 @@ pub(super) fn text(set: &Set, element: &Element) -> String {
         None => None,
     };
     let mut at = 0;
-    let fields = set.fields.iter().zip(types.iter().copied().chain(std::iter::repeat(0))).map(|(length, kind)| {
+    // The kernel tells the fields of concatenations only where these are ranges; else their types tell.
+    let fields = match types.as_slice() {
+        [_, _, ..] if set.fields.len() == 1 => types.iter().map(|kind| padded(*kind)).collect(),
+        _ => set.fields.clone(),
+    };
+    let kinds = types.iter().copied().filter(|_| types.len() == fields.len()).chain(std::iter::repeat(0));
+    let fields = fields.iter().zip(kinds).map(|(length, kind)| {
         let range = at..at + length;
         at += length;
         let first = field(kind, element.key.get(range.clone()).unwrap_or_default());
@@ -38,7 +44,7 @@ pub(super) fn text(set: &Set, element: &Element) -> String {
     fields.collect::<Vec<_>>().join(" . ")
 }
 
-/// Of the type of each field, as many as are known.
+/// The type of each field.
 fn types(set: &Set) -> Vec<u32> {
     let mut types = Vec::new();
     let mut rest = set.key_type;
@@ -47,7 +53,16 @@ fn types(set: &Set) -> Vec<u32> {
         rest >>= TYPE_BITS;
     }
     types.reverse();
-    if types.len() == set.fields.len() { types } else { Vec::new() }
+    types
+}
+
+/// Bytes that a field of this type takes in a concatenation.
+fn padded(kind: u32) -> usize {
+    match kind {
+        IPV6_ADDR | IFNAME => 16,
+        ETHER_ADDR => 8,
+        _ => 4,
+    }
 }
 
 /// Ranges of plain keys end before the next end.

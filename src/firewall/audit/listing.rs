@@ -31,7 +31,7 @@ enum Counts {
 impl Listing {
     /// Asks nft about the calling thread's network namespace, without the elements of sets. Blocking.
     pub fn read() -> io::Result<Self> {
-        let listed = crate::firewall::nft_command().args(["-a", "-t", "-n", "list", "ruleset"]).output()?;
+        let listed = crate::firewall::nft_command().args(["-a", "-t", "list", "ruleset"]).output()?;
         match listed.status.success() {
             true => Ok(Self::parse(&String::from_utf8_lossy(&listed.stdout))),
             false => Err(io::Error::other(String::from_utf8_lossy(&listed.stderr).trim().to_owned())),
