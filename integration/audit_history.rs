@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::harness::{Host, until};
+use crate::harness::{Host, Outcome, not_run, until};
 
 /// Users that every Debian has, and who may use the socket, which is root's and of root's group.
 const DAEMON: (u32, &str) = (1, "daemon");
@@ -198,6 +198,19 @@ fn what_is_altered_missing_or_cut_off_shows() {
     let verify = |hash: &str| host.pontoon(&["audit", "history", "--verify", hash]);
     assert!(verify(&head).ok().contains("it is still there"));
     let database = host.dir().join("pontoon/pontoon.db");
+    // Whoever does not believe us can check it with the program of the documentation.
+    let by_hand = || {
+        let program =
+            include_str!("../docs/audit.md").split("```python\n").nth(1).unwrap().split("```").next().unwrap();
+        let mut python = host.command("python3");
+        Outcome::of(python.args(["-", database.to_str().unwrap()]), program.as_bytes())
+    };
+    let has_python = host.sh("command -v python3").code == 0;
+    if has_python {
+        assert_eq!(by_hand().ok(), format!("4 {head}"));
+    } else {
+        not_run("the documentation's check of the history: there is no python3");
+    }
     let edit =
         |sql: &str| assert!(rusqlite::Connection::open(&database).unwrap().execute(sql, []).unwrap() > 0, "{sql}");
     let broken = |what: &str| {
@@ -210,6 +223,9 @@ fn what_is_altered_missing_or_cut_off_shows() {
     let address: String = host.docker(&["inspect", "-f", "{{.NetworkSettings.IPAddress}}", "two"]).ok();
     edit(&format!("UPDATE history SET delta = replace(delta, '{address}', '10.0.0.9') WHERE seq = 3"));
     broken("entry 3 was altered");
+    if has_python {
+        by_hand().complains("broken at entry 3").ends_with(1);
+    }
     edit(&format!("UPDATE history SET delta = replace(delta, '10.0.0.9', '{address}') WHERE seq = 3"));
     verify(&head).ends_with(0);
 

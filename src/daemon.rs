@@ -21,7 +21,7 @@ use crate::bridge::{self, Bridge, ipam};
 use crate::config::{BridgeChoice, Config, LogLevel};
 use crate::containers::Engine;
 use crate::containers::engine::{Network, Parts, now};
-use crate::containers::history::{self, History};
+use crate::containers::history::History;
 use crate::containers::sandbox::PINS;
 use crate::containers::strangers::{self, Grounds};
 use crate::containers::{restore, runtimes};
@@ -117,7 +117,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         }
         None => (None, None, None),
     };
-    let history = History::open(store.clone(), intent.as_ref(), history::KEPT)?;
+    let history = History::open(store.clone(), intent.as_ref(), config.history_entries)?;
     tell_head(&history, "the history begins here");
     let mut warnings = config.warnings.clone();
     if let Some(network) = &network {

@@ -64,6 +64,8 @@ pub struct Config {
     pub icc: bool,
     /// `--host-access`, true: containers reach what listens on the gateway's or on all of the host's addresses.
     pub host_access: bool,
+    /// `--history-entries`, at least 100: how many of the newest entries the audit's history keeps; 100,000.
+    pub history_entries: u64,
     /// `--repair`, true: what others change in the containers' network is put right, and not only told.
     pub repair: bool,
     /// `--ip-forward`, true.

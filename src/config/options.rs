@@ -85,6 +85,9 @@ pub(super) struct Options {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
           default_missing_value = "true", value_parser = go_bool, help_heading = "Network")]
     pub(super) repair: Option<bool>,
+    /// How many of the newest entries `audit history` keeps, about [default: 100000]
+    #[arg(long, value_name = "COUNT", allow_negative_numbers = true, help_heading = "Network")]
+    pub(super) history_entries: Option<i64>,
     /// Accepted: there is no proxy process
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
           default_missing_value = "true", value_parser = go_bool, help_heading = "Network")]
@@ -142,6 +145,7 @@ macro_rules! every_option {
             icc,
             host_access,
             repair,
+            history_entries,
             userland_proxy,
             dns,
             dns_search,

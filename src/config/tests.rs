@@ -134,6 +134,8 @@ fn values_that_cannot_be_meant() {
         ("--bip 10.0.0.1/24 --fixed-cidr 10.0.0.0/23", "fixed-cidr: "),
         ("--fixed-cidr 10.0.0.0", "fixed-cidr: "),
         ("--mtu 67", "mtu: 67"),
+        ("--history-entries 99", "history-entries: 99"),
+        ("--history-entries -1", "history-entries: -1"),
         ("--mtu 65536", "mtu: 65536"),
         ("-b a-name-of-16-byte", "bridge: "),
         ("-b br*", "bridge: "),

@@ -58,6 +58,7 @@ pub(super) fn validate(options: &Options) -> Result<Config, ConfigError> {
         },
         icc: options.icc.unwrap_or(true),
         host_access: options.host_access.unwrap_or(true),
+        history_entries: history_entries(options.history_entries)?,
         repair: options.repair.unwrap_or(true),
         ip_forward: options.ip_forward.unwrap_or(true),
         ip_masq: options.ip_masq.unwrap_or(true),
@@ -252,6 +253,14 @@ fn mtu(value: Option<i64>) -> Result<u32, ConfigError> {
             _ => Err(ConfigError::invalid("mtu", format!("{bytes} is not between 68 and 65535 bytes"))),
         },
     }
+}
+
+/// Fewer would say nothing of yesterday; a million take a gigabyte.
+fn history_entries(value: Option<i64>) -> Result<u64, ConfigError> {
+    let entries = value.unwrap_or(100_000);
+    let told = || format!("{entries} is not between 100 and 1000000 entries");
+    let in_bounds = u64::try_from(entries).ok().filter(|entries| (100..=1_000_000).contains(entries));
+    in_bounds.ok_or_else(|| ConfigError::invalid("history-entries", told()))
 }
 
 fn search_domain(text: &str) -> Result<String, String> {

@@ -23,9 +23,6 @@ use writer::{Told, Writer};
 
 pub use reading::Question;
 
-/// Entries that are kept unless something else was said.
-pub const KEPT: u64 = 100_000;
-
 /// The history. Clones share it.
 #[derive(Clone)]
 pub struct History {
@@ -47,7 +44,7 @@ impl SharedHead {
 /// What the writer hears.
 enum Message {
     /// Something happened.
-    Told(Box<Told>),
+    Told(Told),
     /// Answer when all that was told before is written.
     Flush(oneshot::Sender<()>),
 }
@@ -83,7 +80,7 @@ impl History {
 
     fn tell(&self, told: Told) {
         // The writer ends with the last handle only.
-        let _ = self.told.send(Message::Told(Box::new(told)));
+        let _ = self.told.send(Message::Told(told));
     }
 
     /// Waits until all that was told is written.

@@ -4,6 +4,9 @@ use super::*;
 use crate::model::audit::{self, By, Edge, End, Happening};
 use crate::model::{ContainerId, Endpoint, Names, NetworkOptions, Place, Port, Process, Protocol, Published};
 
+/// More than any test writes.
+const KEPT: u64 = 100_000;
+
 fn id(n: u8) -> ContainerId {
     ContainerId::from_bytes([n; 32])
 }

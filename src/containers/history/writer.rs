@@ -33,6 +33,7 @@ enum What {
     Tampered { what: Vec<String>, by: Option<Process>, left: bool },
 }
 
+/// A change, and whose doing it was.
 struct Changed {
     change: Change,
     origin: Origin,
@@ -140,7 +141,7 @@ impl Writer {
             let mut flushed = Vec::new();
             while let Some(message) = next.take() {
                 match message {
-                    Message::Told(told) => self.hear(*told),
+                    Message::Told(told) => self.hear(told),
                     Message::Flush(reply) => flushed.push(reply),
                 }
                 if self.lines.len() < TOGETHER {
@@ -167,22 +168,22 @@ impl Writer {
         let Told { time, what } = told;
         match what {
             What::Changed(changed) => {
-                let Changed { change, origin, created } = *changed;
                 self.enter_repairs();
-                self.change(time, &change, origin, created);
+                self.change(time, *changed);
             }
             What::Tampered { what, by, left } => self.repair(time, what, by.as_ref(), left),
         }
     }
 
-    fn change(&mut self, time: i64, change: &Change, mut origin: Origin, created: Option<Creation>) {
-        let (id, endpoint) = match change {
+    fn change(&mut self, time: i64, changed: Changed) {
+        let Changed { change, mut origin, created } = changed;
+        let (id, endpoint) = match &change {
             Change::Admit(id, endpoint) => (id, Some(endpoint)),
             Change::Dismiss(id) => (id, None),
         };
         let name = endpoint.map(|endpoint| &endpoint.name);
         let name = name.or_else(|| Some(&self.reach.endpoint(id)?.name)).cloned();
-        let delta = self.reach.apply(change);
+        let delta = self.reach.apply(&change);
         self.endpoints.insert(id.to_string(), endpoint.map(json));
         // Dismissed without having been there, or named anew as before.
         let Some(name) = name.filter(|_| !delta.is_empty()) else { return };

@@ -6,6 +6,7 @@ use crate::cli::client::Client;
 use crate::cli::error::{CliError, Outcome};
 use crate::cli::verbs::time;
 use crate::cli::{complain, print};
+use crate::model::ContainerId;
 use crate::model::audit::{self, Chain, Creation, Delta, Entry, Happening};
 
 /// The exit code of a chain that is not whole.
@@ -111,15 +112,21 @@ fn told(entry: &Entry) -> String {
     let _ = writeln!(text, "{} #{} {}", time, entry.entry, headline(&entry.change, &entry.delta));
     let by = entry.origin.by();
     let by = if by.is_empty() { by } else { format!(", by {by}") };
-    let _ = writeln!(text, "    {}{by}", entry.origin.request());
+    let _ = writeln!(text, "    {}{by}", short(entry.origin.request()));
     if let Happening::Admit { created: Some(Creation { when, origin }), .. } = &entry.change {
         let when = when.parse::<jiff::Timestamp>().map_or_else(|_| when.clone(), |time| format!("{time:.3}"));
-        let _ = writeln!(text, "    created {when}: {}, by {}", origin.request(), origin.by());
+        let _ = writeln!(text, "    created {when}: {}, by {}", short(origin.request()), origin.by());
     }
     for line in entry.delta.lines() {
         let _ = writeln!(text, "    {line}");
     }
     text
+}
+
+/// A request with ids as people are shown them. (JSON has it to the letter.)
+fn short(request: &str) -> String {
+    let id = |word: &str| word.parse::<ContainerId>().map_or_else(|_| word.to_owned(), |id| id.short().to_owned());
+    request.split('/').map(id).collect::<Vec<_>>().join("/")
 }
 
 fn headline(change: &Happening, delta: &Delta) -> String {
@@ -166,7 +173,7 @@ mod tests {
         };
         let comes = entry(
             serde_json::json!({ "kind": "admit", "container": web, "name": "web", "created": created }),
-            request("POST /containers/web/start"),
+            request(&format!("POST /v1.50/containers/{web}/start")),
             serde_json::json!({
                 "joined": [{ "id": web, "name": "web", "address": "172.17.0.3" }],
                 "opened": [
