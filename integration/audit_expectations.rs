@@ -46,6 +46,10 @@ fn expectations_that_hold_and_that_do_not() {
     assert_eq!(wrong.code, 1, "{wrong}");
     assert!(wrong.stdout.contains("web to db on 5432/tcp passes by the link db"), "{wrong}");
 
+    // Real packets say the same.
+    let probed = assert_file(&host, &["--probe"], KEPT);
+    assert_eq!(probed.code, 0, "{probed}");
+
     // A port that nobody exposes, asked for by name.
     let other = assert_file(&host, &[], "[[allow]]\nfrom = 'web'\nto = 'db'\nports = '22'\n");
     assert_eq!(other.code, 1, "{other}");

@@ -211,7 +211,7 @@ impl Api {
             Route::ImageTag(name) => images::tag(self, name, query).await,
             Route::ImageRemove(name) => images::remove(self, name, query).await,
             Route::NetworkList => networks::list(self, query),
-            Route::AuditAssert => audit::assert::assert(self, request).await,
+            Route::AuditAssert => audit::assert::assert(self, query, request).await,
             Route::AuditLint => audit::lint::lint(self).await,
             Route::AuditDrift => audit::drift::drift(self).await,
             Route::AuditDriftRepair => audit::drift::repair(self).await,

@@ -131,8 +131,8 @@ fn order_deletion(kernel: &mut Netfilter, entries: &[Vec<u8>]) -> io::Result<()>
 }
 
 /// Deletes entries by name.
-pub(super) fn delete(entries: Vec<Vec<u8>>) -> io::Result<()> {
-    order_deletion(&mut Netfilter::open()?, &entries)
+pub(super) fn delete(entries: &[Vec<u8>]) -> io::Result<()> {
+    order_deletion(&mut Netfilter::open()?, entries)
 }
 
 /// Each flow of IPv4: whether it came with another's (a helper's expectation), and its name.

@@ -150,7 +150,8 @@ impl Admission {
 
 /// Ends flows. Those that ended by themselves are no error. Blocking.
 pub fn end(strays: Vec<Stray>) -> io::Result<()> {
-    conntrack::delete(strays.into_iter().map(|stray| stray.entry).collect())
+    let entries: Vec<Vec<u8>> = strays.into_iter().map(|stray| stray.entry).collect();
+    conntrack::delete(&entries)
 }
 
 #[cfg(test)]

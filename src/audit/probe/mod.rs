@@ -54,15 +54,19 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 /// Sends probes for the flows of those who are wanted, and frames that nobody may send; blocking, for a second or two.
 pub fn probe(engine: &Engine, wanted: &Wanted) -> Result<Probe, AuditError> {
     let reading = Reading::take(engine)?;
-    let matrix = matrix(&reading, wanted)?;
-    let cast = Cast::of(&reading);
+    flows(engine, &reading, &matrix(&reading, wanted)?, wanted)
+}
+
+/// The same, for the flows of a matrix that was made of a reading.
+pub fn flows(engine: &Engine, reading: &Reading, matrix: &Matrix, wanted: &Wanted) -> Result<Probe, AuditError> {
+    let cast = Cast::of(reading);
     let from = wanted.from.as_deref().map(|who| cast.find(who)).transpose()?;
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let began = format!("{:.3}", jiff::Timestamp::now());
     let network = engine.network();
     let sites = Sites::of(&engine.list(), network);
-    let ground = Ground { places: sites.places(&matrix), gateway: network.map(NetworkOptions::gateway) };
-    let plan = Plan::of(&matrix, &ground, Budget::of_this_host());
+    let ground = Ground { places: sites.places(matrix), gateway: network.map(NetworkOptions::gateway) };
+    let plan = Plan::of(matrix, &ground, Budget::of_this_host());
     // Frames go to everybody: there is no trying them towards one.
     let frames = match (from, &wanted.to) {
         (_, Some(_)) => Frames::None,
