@@ -16,6 +16,7 @@ mod audit_drift;
 mod audit_expectations;
 mod audit_history;
 mod audit_log;
+mod audit_matrix;
 mod audit_probe;
 mod audit_report;
 mod bad_input;

@@ -29,7 +29,7 @@ const PARAMETERS: &[Tampering] = &[
     Tampering {
         command: "sysctl -qw net.ipv4.conf.pontoon0.proxy_arp=1",
         kinds: &["sysctl-changed"],
-        words: "net.ipv4.conf.pontoon0.proxy_arp is 1, and was 0 when the daemon began",
+        words: "net.ipv4.conf.pontoon0.proxy_arp is 1, and should be 0",
         bite: Quiet,
         cure: Repair,
     },

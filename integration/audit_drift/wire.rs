@@ -144,7 +144,7 @@ const WIRE: &[Tampering] = &[
         kinds: &["port-renamed"],
         words: "port DBPORT of db is called mine0 by now",
         bite: Closes,
-        cure: By("ip link set mine0 down && ip link set mine0 name DBPORT && ip link set DBPORT up"),
+        cure: Repair,
     },
 ];
 

@@ -23,7 +23,7 @@ impl<'h> Lan<'h> {
     }
 
     /// Its network namespace, as this machine sees it.
-    pub(super) fn netns(&self) -> std::path::PathBuf {
+    pub fn netns(&self) -> std::path::PathBuf {
         self.host.namespaces.netns(self.place)
     }
 

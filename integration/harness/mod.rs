@@ -33,6 +33,7 @@ pub use container::Container;
 pub use daemon::{Cli, pontoon_binary};
 pub use host::Host;
 pub use lan::Background;
+pub use talk::Answers;
 pub use wait::{eventually, until};
 pub use witness::Noticed;
 

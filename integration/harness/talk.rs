@@ -60,7 +60,8 @@ impl Host {
         eventually(&format!("UDP {to} for a container"), || ask_udp(&netns, to))
     }
 
-    fn netns_of(&self, container: &Container<'_>) -> PathBuf {
+    /// A container's network namespace, as this machine sees it.
+    pub fn netns_of(&self, container: &Container<'_>) -> PathBuf {
         self.path(&format!("/proc/{}/ns/net", container.pid()))
     }
 }

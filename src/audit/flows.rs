@@ -43,6 +43,9 @@ pub(super) struct Flows<'a> {
     bridge_forwards: bool,
 }
 
+/// The port of names.
+const DOMAIN: u16 = 53;
+
 const NOWHERE: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
 
 impl<'a> Flows<'a> {
@@ -216,7 +219,15 @@ impl<'a> Flows<'a> {
 
     fn container_to_host(&self, from: usize, to: usize) -> Vec<Flow> {
         let Some(options) = self.options() else { return Vec::new() };
-        self.at_host(from, to, options.gateway(), |service, address| intended::to_host(options, service, address))
+        let mut flows =
+            self.at_host(from, to, options.gateway(), |service, address| intended::to_host(options, service, address));
+        // Names are asked for at the usual port, which leads to where the daemon answers; there is no other way to it.
+        for flow in &mut flows {
+            if let (Service::Ports(ports), Reason::HostAlways) = (&mut flow.service, &flow.reason) {
+                (ports.first, ports.last, flow.port) = (DOMAIN, DOMAIN, DOMAIN);
+            }
+        }
+        flows
     }
 
     fn stranger_to_host(&self, from: usize, to: usize, own: Ipv4Addr) -> Vec<Flow> {

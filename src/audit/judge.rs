@@ -9,7 +9,7 @@ use super::inside::Inside;
 use super::reading::Reading;
 use crate::firewall::audit::{Content, Entry, Outcome, Packet, Place, Stop, Transport};
 use crate::model::Protocol;
-use crate::model::audit::{Service, Verdict, Way};
+use crate::model::audit::{Reason, Service, Verdict, Way};
 
 /// The kernel's verdict about some ports of a flow.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,6 +130,8 @@ impl<'a> Judge<'a> {
             Outcome::Passes { arrival, by, led_by } => {
                 let skipped = port - flow.port;
                 let expected = match flow.service {
+                    // Names: asked for at port 53, answered where the daemon listens.
+                    Service::Ports(_) if flow.reason == Reason::HostAlways => self.names_port(),
                     Service::Ports(ports) if exact => Some(ports.first + skipped),
                     _ => None,
                 };
@@ -150,6 +152,11 @@ impl<'a> Judge<'a> {
                 (Verdict::Deny, Some(Decides::Elsewhere(led_by.map(host), arrival.destination)))
             }
         }
+    }
+
+    /// Where the daemon answers names.
+    fn names_port(&self) -> Option<u16> {
+        self.reading.intent.as_ref().and_then(|intent| intent.options.dns_port)
     }
 
     /// The bridge itself, where the kernel has not said behind which port somebody is.

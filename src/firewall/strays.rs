@@ -176,7 +176,7 @@ mod tests {
         let ids = [id(2), id(3)];
         let endpoints: Vec<_> = ids.iter().zip(&endpoints).collect();
         let admission = Admission::of(&options, true, &endpoints, [HOST.into()]);
-        let port = Some(port.parse().expect("port")).filter(|_| on != 0);
+        let port = (on != 0).then(|| port.parse().expect("port"));
         admission.refusal(&Flow {
             source: from.into(),
             destination: to.into(),

@@ -22,7 +22,7 @@ use std::fmt::Write as _;
 pub use flood::Flood;
 use frame::{EXPERIMENTAL, Token, ethernet};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
-pub(in crate::harness) use station::within;
+pub use station::within;
 pub use station::{Ear, Service, Station};
 
 /// Frames that try one thing; each carries the token.

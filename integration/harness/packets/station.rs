@@ -224,7 +224,7 @@ impl Service {
 }
 
 /// Does something in a network namespace, on a thread made for it.
-pub(in crate::harness) fn within<T: Send>(netns: &Path, action: impl FnOnce() -> T + Send) -> T {
+pub fn within<T: Send>(netns: &Path, action: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| {
         let there = scope.spawn(|| {
             let file = std::fs::File::open(netns).unwrap_or_else(|error| panic!("{}: {error}", netns.display()));

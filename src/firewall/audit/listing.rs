@@ -48,6 +48,8 @@ impl Listing {
         let mut pending: Vec<((String, String, u64), String)> = Vec::new();
         let (mut family, mut table) = (String::new(), String::new());
         let (mut counter, mut counts) = (None, None);
+        // What is counted before any condition is all that comes into the chain.
+        let mut all = None;
         for line in text.lines() {
             let (words, handle) = match line.rsplit_once(" # handle ") {
                 Some((words, handle)) => (words.trim(), handle.trim().parse::<u64>().ok()),
@@ -57,14 +59,18 @@ impl Listing {
             match (head.as_slice(), handle) {
                 (["table", of, name, "{"], _) => (family, table) = ((*of).to_owned(), (*name).to_owned()),
                 (["counter", name, "{"], _) => counter = Some((*name).to_owned()),
-                (["chain", ..], _) => counts = None,
+                (["chain", ..], _) => (counts, all) = (None, None),
                 (["packets", packets, ..], None) => {
                     if let (Some(name), Ok(packets)) = (counter.take(), packets.parse()) {
                         listing.counters.insert((family.clone(), table.clone(), name), packets);
                     }
                 }
                 (_, Some(handle)) if !words.ends_with('{') => {
-                    counts = counted(&head).or(counts);
+                    let here = counted(&head);
+                    if head.first() == Some(&"counter") && all.is_none() {
+                        all.clone_from(&here);
+                    }
+                    counts = here.or(counts).or_else(|| all.clone());
                     let key = (family.clone(), table.clone(), handle);
                     let packets = match &counts {
                         Some(Counts::Packets(packets)) => Some(*packets),

@@ -1,0 +1,306 @@
+//! `pontoon audit matrix` and `why`: what they say of every pair is what packets do.
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use pontoon::model::audit::{Cell, Matrix, PartyKind, Service, Verdict, Way};
+use pontoon::model::{PortRange, Protocol};
+
+use crate::harness::packets::within;
+use crate::harness::{Answers, Container, Host};
+
+/// How long a packet may take that is to arrive, on a busy machine; and one that is not.
+const LONG: Duration = Duration::from_secs(20);
+const SHORT: Duration = Duration::from_millis(400);
+/// Attempts at once: nearly all of their time is waiting.
+const AT_ONCE: usize = 48;
+/// A port that only the neighbour listens on, and one that only the host does.
+const AT_LAN: u16 = 7777;
+const AT_HOST: u16 = 7070;
+
+/// A host with a dozen containers of all archetypes. Who is listening is known by the port: no two have the same.
+struct Stage<'h> {
+    host: &'h Host,
+    containers: BTreeMap<String, Container<'h>>,
+    _answers: Vec<Answers>,
+    _listeners: Vec<std::net::TcpListener>,
+}
+
+impl<'h> Stage<'h> {
+    fn of(host: &'h Host) -> Self {
+        let mut containers = BTreeMap::new();
+        let mut run = |name: &str, flags: &[&str]| {
+            let container = host.run("busybox").name(name).flags(flags).cmd(&["sleep", "1000"]).start();
+            containers.insert(name.to_owned(), container);
+        };
+        run("db", &["--expose", "5432", "--expose", "20000-20019"]);
+        run("cache", &["--expose", "6379", "-p", "127.0.0.1:6379:6379", "--expose", "53/udp"]);
+        run("web", &["--link", "db:database", "--link", "cache", "-p", "8080:80", "-p", "8443:443"]);
+        run("app", &["--link", "web", "-p", "9000-9019:9000-9019"]);
+        run("api", &["-p", "192.0.2.1:8100:100", "--link", "db:store"]);
+        run("names", &["-p", "5353:5300/udp", "-p", "127.0.0.1:5354:5301/udp"]);
+        run("shifted", &["-p", "9100-9119:1100-1119"]);
+        run("alone", &[]);
+        run("admin", &["--cap-add", "NET_ADMIN", "--expose", "2000-2003", "--link", "alone"]);
+        run("friend", &["--link", "admin"]);
+        run("closed", &["--network", "none"]);
+        run("open", &["--network", "host"]);
+        run("joined", &["--network", "container:web"]);
+        let tcp: [(&str, Vec<u16>); 9] = [
+            ("db", vec![5432, 5433, 20000, 20019]),
+            ("cache", vec![6379]),
+            ("web", vec![80, 443, 81]),
+            ("app", vec![9000, 9001, 9019]),
+            ("api", vec![100]),
+            ("shifted", vec![1100, 1119]),
+            ("alone", vec![3000]),
+            ("admin", vec![2000, 2001, 2003]),
+            ("closed", vec![4000]),
+        ];
+        let mut answers: Vec<Answers> =
+            tcp.into_iter().map(|(name, ports)| host.answers_tcp(&containers[name], ports)).collect();
+        answers.push(host.answers_udp(&containers["cache"], [53]));
+        answers.push(host.answers_udp(&containers["names"], [5300, 5301]));
+        let listeners = vec![
+            host.lan().listens(&format!("192.0.2.2:{AT_LAN}")),
+            host.itself().listens(&format!("0.0.0.0:{AT_HOST}")),
+        ];
+        Self { host, containers, _answers: answers, _listeners: listeners }
+    }
+
+    fn matrix(&self) -> Matrix {
+        let json = self.host.pontoon(&["audit", "matrix", "--format", "json"]).ok();
+        serde_json::from_str(&json).unwrap()
+    }
+
+    fn netns(&self, matrix: &Matrix, place: usize) -> PathBuf {
+        let party = &matrix.parties[place];
+        match party.kind {
+            PartyKind::Container => self.host.netns_of(&self.containers[&party.name]),
+            PartyKind::Host => self.host.itself().netns(),
+            PartyKind::Lan | PartyKind::Outside => self.host.lan().netns(),
+        }
+    }
+
+    /// Each flow of the matrix is tried with real packets. What was said and what was seen, where they are not one.
+    fn compare(&self, matrix: &Matrix) -> Vec<String> {
+        let netns: Vec<PathBuf> = (0..matrix.parties.len()).map(|place| self.netns(matrix, place)).collect();
+        let addresses: BTreeMap<&str, IpAddr> =
+            matrix.parties.iter().filter_map(|party| Some((party.name.as_str(), *party.addresses.first()?))).collect();
+        let tries: Vec<(&Cell, u16, SocketAddr)> = matrix
+            .cells
+            .iter()
+            .filter(|cell| !matches!(cell.by, Way::Shared))
+            .flat_map(|cell| attempts(matrix, cell, &addresses))
+            .collect();
+        assert!(tries.len() > 500, "a dozen containers have more flows than {}", tries.len());
+        let (next, wrong) = (AtomicUsize::new(0), std::sync::Mutex::new(Vec::new()));
+        let work = || {
+            while let Some((cell, port, to)) = tries.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let allowed = cell.kernel == Verdict::Allow;
+                let patience = if allowed { LONG } else { SHORT };
+                let arrived = arrives(&netns[cell.from], cell.service, *port, *to, patience);
+                if cell.kernel == Verdict::Unknown || arrived != allowed {
+                    let name = |place: usize| matrix.parties[place].name.as_str();
+                    let said = cell.decider.map(|place| matrix.deciders[place].as_str()).unwrap_or_default();
+                    let (from, on) = (name(cell.from), name(cell.to));
+                    let words = format!(
+                        "{from} → {on} {} by {to}: {:?} ({said}), arrives: {arrived}",
+                        cell.service, cell.kernel
+                    );
+                    wrong.lock().unwrap().push(words);
+                }
+            }
+        };
+        std::thread::scope(|scope| (0..AT_ONCE).for_each(|_| drop(scope.spawn(work))));
+        wrong.into_inner().unwrap()
+    }
+}
+
+/// What of a cell can be tried: ports on which somebody listens, the first and the last of many; and, of a cell on which
+/// nobody does, nothing, for nobody would answer.
+fn attempts<'m>(
+    matrix: &Matrix,
+    cell: &'m Cell,
+    addresses: &BTreeMap<&str, IpAddr>,
+) -> Vec<(&'m Cell, u16, SocketAddr)> {
+    let target = &matrix.parties[cell.to];
+    let own = match target.kind {
+        PartyKind::Host if matrix.parties[cell.from].kind == PartyKind::Lan => Some(IpAddr::from([192, 0, 2, 1])),
+        PartyKind::Host => Some(IpAddr::from([172, 17, 0, 1])),
+        _ => addresses.get(target.name.as_str()).copied(),
+    };
+    let Some(own) = own else { return Vec::new() };
+    let at = |step: u16, port: u16| match cell.by {
+        Way::Publish { host } | Way::Hairpin { host } => SocketAddr::new(host.0, host.1 + step),
+        _ => SocketAddr::new(own, port),
+    };
+    let Service::Ports(ports) = cell.service else { return vec![(cell, 0, SocketAddr::new(own, 0))] };
+    let to_neighbour = matches!(target.kind, PartyKind::Lan) && ports.protocol == Protocol::Tcp;
+    if to_neighbour && (ports.first..=ports.last).contains(&AT_LAN) {
+        return vec![(cell, AT_LAN, SocketAddr::new(own, AT_LAN))];
+    }
+    let heard = |port: &u16| match target.kind {
+        PartyKind::Host => *port == AT_HOST,
+        _ => cell.listening == Some(true),
+    };
+    let mut tried: Vec<u16> = vec![ports.first, ports.last];
+    tried.dedup();
+    tried.into_iter().filter(heard).map(|port| (cell, port, at(port - ports.first, port))).collect()
+}
+
+/// Whether a real packet and its answer arrive, tried until it does.
+fn arrives(from: &Path, service: Service, port: u16, to: SocketAddr, patience: Duration) -> bool {
+    let deadline = Instant::now() + patience;
+    loop {
+        let arrived = match service {
+            Service::Echo => pings(from, to.ip()),
+            Service::Ports(PortRange { protocol: Protocol::Udp, .. }) => asks_udp(from, port, to),
+            Service::Ports(_) => connects(from, port, to),
+        };
+        if arrived || Instant::now() >= deadline {
+            return arrived;
+        }
+    }
+}
+
+/// Whoever speaks says its port; who does not is known by having been connected to.
+fn connects(from: &Path, port: u16, to: SocketAddr) -> bool {
+    let Ok(mut stream) = within(from, || TcpStream::connect_timeout(&to, SHORT)) else { return false };
+    if matches!(port, AT_LAN | AT_HOST) {
+        return true;
+    }
+    let mut words = String::new();
+    let _ = stream.set_read_timeout(Some(LONG));
+    let _ = stream.read_to_string(&mut words);
+    words.split(' ').next() == Some(port.to_string().as_str())
+}
+
+fn asks_udp(from: &Path, port: u16, to: SocketAddr) -> bool {
+    let Ok(socket) = within(from, || UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))) else { return false };
+    let mut buffer = [0; 512];
+    let asked =
+        socket.connect(to).and_then(|()| socket.set_read_timeout(Some(SHORT))).and_then(|()| socket.send(b"ping"));
+    let Ok(length) = asked.and_then(|_| socket.recv(&mut buffer)) else { return false };
+    String::from_utf8_lossy(&buffer[..length]).starts_with(&format!("{port} "))
+}
+
+fn pings(from: &Path, to: IpAddr) -> bool {
+    let mut ping = std::process::Command::new("nsenter");
+    ping.arg(format!("--net={}", from.display())).args(["busybox", "ping", "-c", "1", "-W", "1", &to.to_string()]);
+    ping.output().is_ok_and(|output| output.status.success())
+}
+
+#[track_caller]
+fn same(stage: &Stage<'_>) -> Matrix {
+    let matrix = stage.matrix();
+    let wrong = stage.compare(&matrix);
+    assert!(wrong.is_empty(), "{} flows:\n{}", wrong.len(), wrong.join("\n"));
+    matrix
+}
+
+fn kinds(matrix: &Matrix) -> Vec<&str> {
+    matrix.findings.iter().map(|finding| finding.kind.as_str()).collect()
+}
+
+#[test]
+fn every_pair_with_icc() {
+    let host = Host::new();
+    let matrix = same(&Stage::of(&host));
+    assert_eq!(matrix.findings, [], "nothing is found on a clean host");
+}
+
+#[test]
+fn every_pair_without_icc() {
+    let host = Host::with(&["--icc=false"]);
+    let stage = Stage::of(&host);
+    let matrix = same(&stage);
+    assert_eq!(matrix.findings, [], "nothing is found on a clean host");
+    let by = |way: &Way| matrix.cells.iter().any(|cell| cell.by == *way && cell.kernel == Verdict::Allow);
+    assert!(by(&Way::Link { alias: "database".to_owned() }), "the link is a way");
+
+    // In a container's own namespace: rules of its own, which tell the ports of a row apart.
+    let admin = format!("nsenter --net=/proc/{}/ns/net nft", stage.containers["admin"].pid());
+    host.sh(&format!(
+        "{admin} 'table ip mine {{ chain i {{ type filter hook input priority 0; \
+         tcp dport 2001-2002 drop comment \"not these\"; }}; }}'"
+    ))
+    .ok();
+    let matrix = same(&stage);
+    assert!(matrix.deciders.iter().any(|by| by.contains("inside of admin") && by.contains("\"not these\"")));
+    assert_eq!(kinds(&matrix), ["blocked-though-allowed"]);
+}
+
+#[test]
+fn every_pair_with_others_tables() {
+    let host = Host::with(&["--icc=false", "--host-access=false"]);
+    let stage = Stage::of(&host);
+    // Somebody accepts, somebody drops, somebody translates, somebody marks, and somebody routes by the mark.
+    host.sh(
+        "nft 'table inet others { \
+           chain early { type filter hook forward priority -10; tcp dport 5432 accept; ip saddr 192.0.2.0/24 accept; }; \
+           chain late { type filter hook forward priority 10; tcp dport 443 drop comment \"no TLS\"; \
+                        meta mark 7 drop comment \"marked\"; }; \
+           chain marks { type filter hook prerouting priority -150; tcp dport 9001-9003 meta mark set 7; }; \
+           chain back { type filter hook forward priority 20; tcp sport 100 drop comment \"no answers\"; }; }; \
+         table ip leads { chain p { type nat hook prerouting priority -110; \
+           tcp dport 8080 ip daddr 192.0.2.1 dnat to 192.0.2.1:8443 comment \"elsewhere\"; }; }'",
+    )
+    .ok();
+    let matrix = same(&stage);
+    let found: String = matrix.findings.iter().map(|finding| finding.what.clone() + "\n").collect();
+    for named in ["\"no TLS\"", "\"marked\"", "\"no answers\"", "\"elsewhere\""] {
+        assert!(found.contains(named), "{named}: {found}");
+    }
+    assert!(found.contains("somebody else's rule"), "{found}");
+    assert!(!kinds(&matrix).contains(&"passes-though-denied"), "who accepts cannot undo what we drop: {found}");
+    host.sh("nft 'delete table inet others; delete table ip leads'").ok();
+    assert_eq!(stage.matrix().findings, []);
+}
+
+#[test]
+fn why_says_who_opened_it_and_what_forbids_it() {
+    let host = Host::with(&["--icc=false"]);
+    let db = host.run("busybox").name("db").flags(&["--expose", "5432"]).cmd(&["sleep", "1000"]).start();
+    let _web = host.run("busybox").name("web").flags(&["--link", "db:database"]).publish("8080:80").serving().start();
+    let why = |words: &[&str]| host.pontoon(&[&["audit", "why"][..], words].concat());
+
+    let link = why(&["web", "db", "5432/tcp"]);
+    assert_eq!(link.code, 0, "{link}");
+    for words in [
+        "web may reach db on 5432/tcp: the link database opens it.",
+        "--link db:database",
+        &format!("@linked {{ 172.17.0.3 . {} . tcp . 5432 }}", db.address()),
+        "to_containers handle",
+        "/containers/create",
+        "uid 0",
+    ] {
+        assert!(link.stdout.contains(words), "{words}: {link}");
+    }
+    let back = why(&["db", "web", "tcp/80"]);
+    assert_eq!(back.code, 0, "by the published port: {back}");
+    assert!(back.stdout.contains("hairpin 172.17.0.1:8080") && back.stdout.contains("-p 8080:80"), "{back}");
+    let no = why(&["db", "web", "81"]);
+    assert_eq!(no.code, 1, "{no}");
+    assert!(no.stdout.starts_with("db may not reach web on 81/tcp: --icc=false, and no link opens it."), "{no}");
+    assert!(no.stdout.contains("pontoon-pontoon0 icc handle") && no.stdout.contains("packets"), "{no}");
+    assert_eq!(why(&["lan", "web", "80"]).code, 0);
+    assert_eq!(why(&["192.0.2.77", "web", "80"]).code, 0, "anybody on the LAN");
+    assert_eq!(why(&["lan", "db"]).code, 1);
+
+    let unknown = why(&["web", "nobody", "80"]);
+    assert_eq!(unknown.code, 2, "{unknown}");
+    assert!(unknown.stderr.contains("\"nobody\"") && unknown.stderr.contains("db, web, host, lan"), "{unknown}");
+    assert_eq!(why(&["web", "db", "80/icmp"]).code, 2);
+
+    // The packet that it names is a question that explain answers alike.
+    let json: serde_json::Value = serde_json::from_str(&why(&["web", "db", "5432", "--format", "json"]).ok()).unwrap();
+    let packet = json["ways"][0]["packet"].as_str().unwrap();
+    let explained = host.pontoon(&["audit", "explain", packet]);
+    assert_eq!(explained.code, 0, "{explained}");
+    assert!(explained.stdout.contains("172.17.0.3 . 172.17.0.2 . tcp . 5432 of linked"), "{explained}");
+}
