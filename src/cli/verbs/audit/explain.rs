@@ -60,16 +60,26 @@ fn text(answer: &Value, all: bool) -> String {
         let _ = write!(text, ": it depends on {}", because.join("; "));
     }
     text.push('\n');
-    let ways: Vec<&Value> = list(&explanation["ways"]).collect();
-    for way in &ways {
-        for assumption in list(&way["assuming"]) {
+    // Questions that change nothing about the way are nobody's concern.
+    let mut bodies: Vec<(String, Vec<String>)> = Vec::new();
+    for way in list(&explanation["ways"]) {
+        let steps: String = list(&way["steps"]).filter_map(|step| line(step, all)).collect();
+        let body = format!("{steps}  => {}\n", word(&way["end"]));
+        let assumed = list(&way["assuming"]).map(|assumption| {
             let answer = if assumption["answer"] == true { "yes" } else { "no" };
-            let _ = writeln!(text, "if {}: {answer}", word(&assumption["question"]));
+            format!("if {}: {answer}\n", word(&assumption["question"]))
+        });
+        match bodies.iter_mut().find(|(other, _)| *other == body) {
+            Some((_, common)) => {
+                let assumed: Vec<String> = assumed.collect();
+                common.retain(|one| assumed.contains(one));
+            }
+            None => bodies.push((body, assumed.collect())),
         }
-        for step in list(&way["steps"]).filter_map(|step| line(step, all)) {
-            text += &step;
-        }
-        let _ = writeln!(text, "  => {}", word(&way["end"]));
+    }
+    for (body, assumed) in &bodies {
+        text += &assumed.concat();
+        text += body;
     }
     for what in list(&answer["unmodelled"]) {
         let _ = writeln!(text, "not looked at: {}", word(what));
