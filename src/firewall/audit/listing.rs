@@ -48,7 +48,7 @@ impl Listing {
         let mut pending: Vec<((String, String, u64), String)> = Vec::new();
         let (mut family, mut table) = (String::new(), String::new());
         let (mut counter, mut counts) = (None, None);
-        // What is counted before any condition is all that comes into the chain.
+        // What is counted before any condition is all that comes into the chain, and so to its first verdict that has none.
         let mut all = None;
         for line in text.lines() {
             let (words, handle) = match line.rsplit_once(" # handle ") {
@@ -70,7 +70,11 @@ impl Listing {
                     if head.first() == Some(&"counter") && all.is_none() {
                         all.clone_from(&here);
                     }
-                    counts = here.or(counts).or_else(|| all.clone());
+                    counts = here.or(counts);
+                    if head.iter().any(|word| VERDICTS.contains(word)) {
+                        let whole = all.take();
+                        counts = counts.or(whole.filter(|_| head.first().is_some_and(|word| VERDICTS.contains(word))));
+                    }
                     let key = (family.clone(), table.clone(), handle);
                     let packets = match &counts {
                         Some(Counts::Packets(packets)) => Some(*packets),
@@ -98,6 +102,9 @@ impl Listing {
         listing
     }
 }
+
+/// What ends a packet's way through a chain.
+const VERDICTS: &[&str] = &["accept", "drop", "reject", "return", "goto", "jump", "queue"];
 
 fn counted(words: &[&str]) -> Option<Counts> {
     let at = words.iter().position(|word| *word == "counter")?;

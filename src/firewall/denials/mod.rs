@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The kernel's counters are the truth: what was counted and not told is said to be so, and why (see
-//! [`Counts`](crate::model::audit::Counts)). Entries live in memory and end with the daemon; the counters are the kernel's,
+//! [`Counts`]). Entries live in memory and end with the daemon; the counters are the kernel's,
 //! and a small file says how far a daemon had got, for the next one to know what happened between the two.
 
 mod counters;
