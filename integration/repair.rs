@@ -1,6 +1,6 @@
 //! What the kernel holds stays what the intent says, whoever changes it.
 
-use crate::harness::{Container, Host, until};
+use crate::harness::{Container, Host, eventually, until};
 
 /// The bridge's forwarding table is written by the daemon alone, on the operator's bridge as on its own.
 #[test]
@@ -107,7 +107,8 @@ const SOON: std::time::Duration = std::time::Duration::from_secs(1);
 #[track_caller]
 fn restored(host: &Host, change: &str, state: &str, words: &str) {
     let look = || host.sh(state).stdout;
-    let before = look();
+    // nft lists nothing where the daemon writes at the same moment.
+    let before = eventually("there is something to see", || Some(look()).filter(|it| !it.is_empty()).ok_or("nothing"));
     let log = || host.daemon().log();
     let seen = log().len();
     {
