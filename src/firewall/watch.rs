@@ -145,6 +145,8 @@ impl Watch {
                 Ok(()) => generations.extend(messages(&buffer).filter_map(|message| self.listener.hear(&message))),
                 Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
                     self.lost = true;
+                    // A socket that lost something is told nothing new until it has been read empty: a new one is.
+                    self.socket = listen()?;
                     self.listener.forget();
                     break;
                 }
