@@ -292,6 +292,7 @@ fn what_is_lost_in_a_flood_of_messages_is_found() {
     assert_eq!(host.lan().get("http://192.0.2.1:8080/"), "hello");
     // It listens on.
     restored(&host, &format!("bridge link set dev {port} isolated off"), BRIDGE, "changed isolated of port");
+    restored(&host, "nft delete table bridge pontoon-pontoon0", TABLES, "deleted table bridge pontoon-pontoon0");
 }
 
 /// Where the kernel tells by whom: a program that stays, so that it can be seen.
