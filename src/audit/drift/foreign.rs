@@ -108,21 +108,7 @@ fn has_usual(network: &Network) -> bool {
 }
 
 fn usual_rules(network: &Network) -> Vec<RoutingRule> {
-    let usual = USUAL.map(|(priority, table)| RoutingRule {
-        priority,
-        v4: true,
-        inverted: false,
-        source: None,
-        destination: None,
-        incoming: None,
-        outgoing: None,
-        mark: None,
-        protocol: None,
-        source_ports: None,
-        destination_ports: None,
-        suppressed_prefix: None,
-        action: RoutingAction::Table(table),
-    });
+    let usual = USUAL.map(|(priority, table)| RoutingRule::usual(priority, table));
     let others = network.rules.iter().filter(|rule| !rule.v4).cloned();
     usual.into_iter().chain(others).collect()
 }

@@ -222,6 +222,27 @@ pub struct RoutingRule {
     pub action: RoutingAction,
 }
 
+impl RoutingRule {
+    /// One that looks into a table for every packet of IPv4.
+    pub fn usual(priority: u32, table: u32) -> Self {
+        Self {
+            priority,
+            v4: true,
+            inverted: false,
+            source: None,
+            destination: None,
+            incoming: None,
+            outgoing: None,
+            mark: None,
+            protocol: None,
+            source_ports: None,
+            destination_ports: None,
+            suppressed_prefix: None,
+            action: RoutingAction::Table(table),
+        }
+    }
+}
+
 /// Who has which hardware address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Neighbour {

@@ -243,21 +243,7 @@ mod tests {
     use super::*;
 
     fn rule(priority: u32, table: u32) -> RoutingRule {
-        RoutingRule {
-            priority,
-            v4: true,
-            inverted: false,
-            source: None,
-            destination: None,
-            incoming: None,
-            outgoing: None,
-            mark: None,
-            protocol: None,
-            source_ports: None,
-            destination_ports: None,
-            suppressed_prefix: None,
-            action: RoutingAction::Table(table),
-        }
+        RoutingRule::usual(priority, table)
     }
 
     fn via(table: u32, destination: &str, kind: RouteKind, interface: u32) -> Route {
