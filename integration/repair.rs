@@ -172,7 +172,7 @@ const BRIDGE: &str = "ip -o link show master pontoon0 | sed 's/^[0-9]*: //; s/@.
     ip -o -4 address show pontoon0 | grep -o 'inet [0-9./]*'
     ip -json -d link show pontoon0 | jq -r '.[].linkinfo.info_data | .stp_state, .vlan_filtering, .group_fwd_mask, .nf_call_iptables'
     ip -json -d link show master pontoon0 | jq -c '.[].linkinfo.info_slave_data |
-        [.isolated, .learning, .flood, .hairpin, .mcast_flood, .bcast_flood, .mcast_to_unicast, .neigh_suppress, .proxy_arp,
+        [.state, .isolated, .learning, .flood, .hairpin, .mcast_flood, .bcast_flood, .mcast_to_unicast, .neigh_suppress, .proxy_arp,
          .group_fwd_mask, .locked, .guard, .root_block]'
     bridge fdb show br pontoon0 | grep static
     sysctl net.ipv4.ip_forward net.ipv4.conf.pontoon0.route_localnet net.ipv4.conf.pontoon0.proxy_arp_pvlan
@@ -197,6 +197,8 @@ fn the_bridge_is_restored_whatever_becomes_of_it() {
         ("ip link set PORT type bridge_slave proxy_arp on", "changed proxy_arp of port PORT"),
         ("ip link set PORT type bridge_slave group_fwd_mask 0", "changed group_fwd_mask of port PORT"),
         ("ip link set PORT type bridge_slave locked on", "changed locked of port PORT"),
+        ("bridge link set dev PORT state 0", "changed the state of port PORT"),
+        ("bridge link set dev PORT state 4", "changed the state of port PORT"),
         ("ip link set PORT down", "set port PORT down"),
         ("ip link set PORT nomaster", "took port PORT off the bridge"),
         ("bridge fdb del MAC dev PORT master", "changed the forwarding entry of MAC on port PORT"),

@@ -1,7 +1,8 @@
 //! What is not as it should be, from what the kernel says of an interface. Pure.
 
 use rtnetlink::packet_route::link::{
-    InfoBridge, InfoBridgePort, InfoData, InfoPortData, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+    BridgePortState, InfoBridge, InfoBridgePort, InfoData, InfoPortData, LinkAttribute, LinkFlags, LinkInfo,
+    LinkMessage,
 };
 
 use super::port::controller;
@@ -15,20 +16,32 @@ pub(super) enum PortFault {
     Detached,
     /// Down.
     Down,
+    /// Up and connected, and the bridge passes nothing through it.
+    Held,
     /// A flag is not as we set it.
     Flag(&'static str),
 }
 
-/// What is wrong with a port, by a message that the kernel sent of it.
-pub(super) fn of_port(link: &LinkMessage, bridge: u32, flags: &[InfoBridgePort]) -> Vec<PortFault> {
+/// What is wrong with a port, by a message that the kernel sent of it. `spans`: the bridge may run a spanning tree, which
+/// gives its ports their states.
+pub(super) fn of_port(link: &LinkMessage, bridge: u32, flags: &[InfoBridgePort], spans: bool) -> Vec<PortFault> {
     if controller(link) != Some(bridge) {
         return vec![PortFault::Detached];
     }
+    let held = (!spans && is_held(link)).then_some(PortFault::Held);
     let down = (!link.header.flags.contains(LinkFlags::Up)).then_some(PortFault::Down);
     let found = port_data(link);
     let differs = |wanted: &&InfoBridgePort| found.iter().any(|it| it.is_same_kind(wanted) && it != *wanted);
     let flags = flags.iter().filter(differs).map(|flag| PortFault::Flag(flag_name(flag)));
-    down.into_iter().chain(flags).collect()
+    down.into_iter().chain(held).chain(flags).collect()
+}
+
+/// A port without a carrier (its other end is down) has the state *disabled* by right.
+fn is_held(link: &LinkMessage) -> bool {
+    let connected = link.header.flags.contains(LinkFlags::Up | LinkFlags::LowerUp);
+    let forwards = |it: &InfoBridgePort| *it == InfoBridgePort::State(BridgePortState::Forwarding);
+    let states = || port_data(link).iter().filter(|it| matches!(it, InfoBridgePort::State(_)));
+    connected && states().next().is_some() && !states().any(forwards)
 }
 
 fn port_data(link: &LinkMessage) -> &[InfoBridgePort] {
@@ -81,6 +94,7 @@ impl PortFault {
         match self {
             Self::Detached => format!("took port {port} off the bridge"),
             Self::Down => format!("set port {port} down"),
+            Self::Held => format!("changed the state of port {port}"),
             Self::Flag(name) => format!("changed {name} of port {port}"),
         }
     }
@@ -163,7 +177,7 @@ mod tests {
 
     fn words(link: &LinkMessage) -> Vec<String> {
         let options = NetworkOptions { icc: false, ..NetworkOptions::usual() };
-        of_port(link, 7, &flags(&options)).iter().map(|fault| fault.words("veth1")).collect()
+        of_port(link, 7, &flags(&options), false).iter().map(|fault| fault.words("veth1")).collect()
     }
 
     #[test]
@@ -183,6 +197,20 @@ mod tests {
         for elsewhere in [None, Some(8)] {
             assert_eq!(words(&port(elsewhere, true, &[])), ["took port veth1 off the bridge"]);
         }
+    }
+
+    #[test]
+    fn a_connected_port_forwards_unless_a_spanning_tree_says_otherwise() {
+        let state = |state, flags| {
+            let mut link = port(Some(7), true, &[InfoBridgePort::State(state)]);
+            link.header.flags = flags;
+            link
+        };
+        let blocked = state(BridgePortState::Blocking, LinkFlags::Up | LinkFlags::LowerUp);
+        assert_eq!(words(&blocked), ["changed the state of port veth1"]);
+        assert_eq!(of_port(&blocked, 7, &[], true), []);
+        assert!(words(&state(BridgePortState::Forwarding, LinkFlags::Up | LinkFlags::LowerUp)).is_empty());
+        assert!(words(&state(BridgePortState::Disabled, LinkFlags::Up)).is_empty());
     }
 
     #[test]

@@ -28,7 +28,9 @@ use std::time::Duration;
 use futures_util::TryStreamExt;
 use ipnetwork::Ipv4Network;
 use rtnetlink::packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_REQUEST};
-use rtnetlink::packet_route::link::{BridgeStpState, InfoBridge, InfoKind, LinkAttribute, LinkMessage};
+use rtnetlink::packet_route::link::{
+    BridgePortState, BridgeStpState, InfoBridge, InfoKind, LinkAttribute, LinkMessage,
+};
 use rtnetlink::{Handle, LinkBridge, LinkMessageBuilder, LinkUnspec};
 use tokio::sync::Mutex;
 
@@ -329,7 +331,7 @@ impl Bridge {
         self.open.lock().await.remove(port);
         // By index from here on: the name may soon be another port's.
         let Ok(index) = nix::net::if_::if_nametoindex(port) else { return Ok(()) };
-        let silenced = port::disable(self, index).await;
+        let silenced = port::set_state(self, index, BridgePortState::Disabled).await;
         if silenced.is_err() {
             self.set_down(index).await.map_err(failed("close port", port))?;
         }

@@ -154,11 +154,11 @@ pub(super) async fn set_flags(bridge: &Bridge, port: &str) -> Result<(), BridgeE
     bridge.netlink.link().set_port(message).execute().await.map_err(failed("set the flags of port", port))
 }
 
-/// The port's state on the bridge becomes disabled (bridge(8), `state 0`).
-pub(super) async fn disable(bridge: &Bridge, port: u32) -> Result<(), rtnetlink::Error> {
+/// Gives the port its state on the bridge (bridge(8), `state`). Disabled, it passes nothing.
+pub(super) async fn set_state(bridge: &Bridge, port: u32, state: BridgePortState) -> Result<(), rtnetlink::Error> {
     let message = LinkUnspec::new_with_index(port)
         .set_port_kind(InfoPortKind::Bridge)
-        .set_port_data(InfoPortData::BridgePort(vec![InfoBridgePort::State(BridgePortState::Disabled)]))
+        .set_port_data(InfoPortData::BridgePort(vec![InfoBridgePort::State(state)]))
         .build();
     bridge.netlink.link().set_port(message).execute().await
 }
@@ -219,7 +219,7 @@ pub(super) fn controller(link: &LinkMessage) -> Option<u32> {
     })
 }
 
-/// Whether the bridge passes nothing through the port; see [`disable`].
+/// Whether the bridge passes nothing through the port; see [`set_state`].
 pub(super) fn is_disabled(link: &LinkMessage) -> bool {
     let infos = link.attributes.iter().filter_map(|attribute| match attribute {
         LinkAttribute::LinkInfo(infos) => Some(infos),

@@ -6,6 +6,7 @@
 use std::sync::atomic::Ordering;
 
 use rtnetlink::LinkUnspec;
+use rtnetlink::packet_route::link::{BridgePortState, LinkMessage};
 
 use super::faults::PortFault;
 use super::{Bridge, BridgeError, OpenPort, failed, faults, find_bridge, find_link, host, is, port, settings};
@@ -46,7 +47,7 @@ impl Bridge {
         Ok(what)
     }
 
-    async fn own_faults(&self, link: &rtnetlink::packet_route::link::LinkMessage) -> Result<Vec<String>, BridgeError> {
+    async fn own_faults(&self, link: &LinkMessage) -> Result<Vec<String>, BridgeError> {
         let (name, bip) = (&self.options.bridge, self.options.bip);
         let mut what = faults::of_bridge(link, &self.options);
         let addresses =
@@ -102,7 +103,7 @@ impl Bridge {
             what.push(format!("deleted port {name}"));
             return Ok(Look::Repaired(what));
         };
-        let found = faults::of_port(&link, self.index(), &port::flags(&self.options));
+        let found = self.port_faults(&link);
         what.extend(found.iter().map(|fault| fault.words(name)));
         if found.contains(&PortFault::Detached) {
             // Down until it is hardened again: a port that joins a bridge is open to all.
@@ -118,7 +119,19 @@ impl Bridge {
         }
         port::harden(self, name, port.endpoint.mac).await?;
         self.put_up(name).await?;
+        if found.contains(&PortFault::Held) {
+            match port::set_state(self, link.header.index, BridgePortState::Forwarding).await {
+                // Its other end went down meanwhile; the kernel gives it its state when that is up again.
+                Err(e) if !is(&e, libc::ENETDOWN) => return Err(failed("set to forwarding port", name)(e)),
+                _ => {}
+            }
+        }
         Ok(Look::Repaired(what))
+    }
+
+    /// What is wrong with a port of ours, by what the kernel says of it.
+    pub(super) fn port_faults(&self, link: &LinkMessage) -> Vec<PortFault> {
+        faults::of_port(link, self.index(), &port::flags(&self.options), !self.own)
     }
 
     /// The pair is gone, with the container's end of it.

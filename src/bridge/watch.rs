@@ -344,7 +344,7 @@ async fn hear_link(suspects: &mut Suspects, bridge: &Bridge, link: &LinkMessage,
         return;
     }
     // What the bridge itself says of a port does not tell its flags in a form that can be read here.
-    let wrong = || !faults::of_port(link, bridge.index(), &port::flags(&bridge.options)).is_empty();
+    let wrong = || !bridge.port_faults(link).is_empty();
     if deleted || of_bridges || port.index != index || wrong() {
         suspects.port(name, false);
     }

@@ -1,4 +1,4 @@
-//! Datagrams, and by which interface they came.
+//! Datagrams, each queue's in turn, and by which interface they came.
 //!
 //! On the bridge nobody can use a container's address but the container; anybody else could, from the LAN, if the host did
 //! not look where packets come from (`rp_filter`, which is the operator's). A question with a container's address that does
@@ -6,16 +6,19 @@
 
 use std::io::{self, IoSliceMut};
 use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrIn, recvmsg, setsockopt, sockopt};
+use rustix::event::epoll;
 
-/// The socket for questions of one bridge's containers.
+/// The queues for questions of one bridge's containers.
 pub(super) struct Datagrams {
-    socket: UdpSocket,
+    queues: Vec<UdpSocket>,
+    /// Tells in which of them something waits.
+    waiting: OwnedFd,
     bridge: String,
-    /// The bridge's index when it was last looked for: it comes after the socket, and may be made anew.
+    /// The bridge's index when it was last looked for: it comes after the sockets, and may be made anew.
     index: AtomicU32,
 }
 
@@ -28,21 +31,35 @@ pub(super) struct Arrived {
 }
 
 impl Datagrams {
-    pub(super) fn new(socket: UdpSocket, bridge: &str) -> io::Result<Self> {
-        setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
-        Ok(Self { socket, bridge: bridge.to_owned(), index: AtomicU32::new(0) })
+    pub(super) fn new(queues: Vec<UdpSocket>, bridge: &str) -> io::Result<Self> {
+        let waiting = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        for (place, queue) in (0..).zip(&queues) {
+            setsockopt(queue, sockopt::Ipv4PacketInfo, &true)?;
+            epoll::add(&waiting, queue, epoll::EventData::new_u64(place), epoll::EventFlags::IN)?;
+        }
+        Ok(Self { queues, waiting, bridge: bridge.to_owned(), index: AtomicU32::new(0) })
     }
 
-    /// The socket, for answers.
+    /// A socket for answers.
     pub(super) fn socket(&self) -> &UdpSocket {
-        &self.socket
+        &self.queues[0]
     }
 
-    /// The next datagram, if one waits ([`io::ErrorKind::WouldBlock`] if not); what is longer than the buffer is cut off.
-    pub(super) fn receive(&self, buffer: &mut [u8]) -> io::Result<Arrived> {
+    /// Waits until there is something, and says in which queues.
+    pub(super) fn wait(&self, into: &mut Vec<usize>) -> io::Result<()> {
+        let mut events = Vec::with_capacity(self.queues.len());
+        into.clear();
+        epoll::wait(&self.waiting, rustix::buffer::spare_capacity(&mut events), None)?;
+        into.extend(events.iter().filter_map(|event| usize::try_from(event.data.u64()).ok()));
+        Ok(())
+    }
+
+    /// The next datagram of a queue, if one waits ([`io::ErrorKind::WouldBlock`] if not); what is longer than the buffer is
+    /// cut off.
+    pub(super) fn receive(&self, queue: usize, buffer: &mut [u8]) -> io::Result<Arrived> {
         let mut space = nix::cmsg_space!(libc::in_pktinfo);
         let mut parts = [IoSliceMut::new(buffer)];
-        let fd = self.socket.as_raw_fd();
+        let fd = self.queues[queue].as_raw_fd();
         let message = recvmsg::<SockaddrIn>(fd, &mut parts, Some(&mut space), MsgFlags::empty())?;
         let interface = message.cmsgs()?.find_map(|part| match part {
             ControlMessageOwned::Ipv4PacketInfo(info) => u32::try_from(info.ipi_ifindex).ok(),

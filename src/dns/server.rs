@@ -16,7 +16,6 @@ use std::time::Duration;
 use hickory_resolver::proto::op::{MessageType, OpCode, ResponseCode};
 use hickory_server::net::xfer::Protocol;
 use hickory_server::server::Request;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
@@ -37,6 +36,8 @@ use crate::model::{Change, ContainerId, Intent};
 const UNDERWAY: usize = 256;
 /// Questions of one asker that are at the upstream servers at once.
 const TURNS: usize = 32;
+/// Datagrams that are read of one queue before it is the next one's turn.
+const IN_TURN: usize = 16;
 /// Connections of one asker.
 const CONNECTIONS: usize = 8;
 /// A connection on which nothing comes, or nothing is taken, ends.
@@ -159,22 +160,38 @@ impl Drop for Place {
 
 impl Shared {
     /// Reads datagrams, on a thread that does nothing else: while the runtime answers one container's flood, the others'
-    /// questions must not be lost for want of a reader.
+    /// questions must not be lost for want of a reader. Of each queue in turn it takes a few.
     fn read_datagrams(self: &Arc<Self>, datagrams: &Arc<Datagrams>, runtime: &Handle) {
         let mut buffer = vec![0; BUFFER];
+        let mut waiting = Vec::new();
         loop {
-            match datagrams.receive(&mut buffer) {
-                Ok(arrived) => self.take(&buffer[..arrived.length], &arrived, datagrams, runtime),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    // An interruption is a reason to look again, too.
-                    let _ = poll(&mut [PollFd::new(datagrams.socket(), PollFlags::IN)], None);
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "cannot read questions for names");
-                    let _ = poll(&mut [], Timespec::try_from(PAUSE).ok().as_ref());
+            if let Err(error) = self.read_some(datagrams, runtime, &mut buffer, &mut waiting)
+                && error.kind() != io::ErrorKind::Interrupted
+            {
+                tracing::warn!(%error, "cannot read questions for names");
+                std::thread::sleep(PAUSE);
+            }
+        }
+    }
+
+    fn read_some(
+        self: &Arc<Self>,
+        datagrams: &Arc<Datagrams>,
+        runtime: &Handle,
+        buffer: &mut [u8],
+        waiting: &mut Vec<usize>,
+    ) -> io::Result<()> {
+        datagrams.wait(waiting)?;
+        for queue in &*waiting {
+            for _ in 0..IN_TURN {
+                match datagrams.receive(*queue, buffer) {
+                    Ok(arrived) => self.take(&buffer[..arrived.length], &arrived, datagrams, runtime),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    Err(error) => return Err(error),
                 }
             }
         }
+        Ok(())
     }
 
     /// Begins to answer a datagram, if its asker has a place for it.

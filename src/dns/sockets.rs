@@ -1,4 +1,7 @@
-//! The two sockets on the gateway's address, which the bridge need not have yet.
+//! The sockets on the gateway's address, which the bridge need not have yet.
+//!
+//! Datagrams come to one port and wait in many queues, by the last bits of who sent them: a flood fills the queue of the one
+//! that floods, and those of the few that share it ([`QUEUES`] apart in the subnet), however slowly it is read.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket};
@@ -6,13 +9,17 @@ use std::os::fd::OwnedFd;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
 
+use crate::sys::socket::{Instruction, share_out};
+
 /// The ports that are tried first: above those that Linux gives to connections and to published ports without a number of
 /// their own (`ip_local_port_range`), and below those of nobody's.
 const PORTS: std::ops::Range<u16> = 61053..61085;
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 64;
-/// Bytes of questions that wait to be read: a flood of one container fills it, and others' questions need a place.
-const WAITING: usize = 4 << 20;
+/// Queues of datagrams; a power of two.
+const QUEUES: u32 = 64;
+/// Bytes of questions that wait in one queue, as the kernel counts them (about 1 KiB a question).
+const WAITING: usize = 512 << 10;
 
 /// Why names cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -26,10 +33,10 @@ pub struct ListenError {
     source: io::Error,
 }
 
-/// One port of the gateway, UDP and TCP. What comes before [`super::NameServer::serve`] waits.
+/// One port of the gateway, UDP (a socket a queue) and TCP. What comes before [`super::NameServer::serve`] waits.
 #[derive(Debug)]
 pub struct Sockets {
-    pub(super) udp: UdpSocket,
+    pub(super) udp: Vec<UdpSocket>,
     pub(super) tcp: TcpListener,
     port: u16,
 }
@@ -56,22 +63,55 @@ impl Sockets {
     }
 
     fn bind_port(gateway: Ipv4Addr, port: u16) -> io::Result<Self> {
-        let udp: UdpSocket = bound(SocketType::DGRAM, gateway, port)?.into();
-        let port = udp.local_addr()?.port();
-        // More than the system allows to others; without, there is less room.
-        let _ = sockopt::set_socket_recv_buffer_size_force(&udp, WAITING);
-        let tcp: TcpListener = bound(SocketType::STREAM, gateway, port)?.into();
+        // The first one alone does not share: it finds whoever has the port, another daemon too.
+        let first: UdpSocket = bound(SocketType::DGRAM, gateway, port, Sharing::No)?.into();
+        let port = first.local_addr()?.port();
+        sockopt::set_socket_reuseport(&first, true)?;
+        let mut udp = vec![first];
+        for _ in 1..QUEUES {
+            udp.push(bound(SocketType::DGRAM, gateway, port, Sharing::Datagrams)?.into());
+        }
+        share_out(&udp[0], &BY_SOURCE)?;
+        for queue in &udp {
+            // More than the system allows to others; without, there is less room.
+            let _ = sockopt::set_socket_recv_buffer_size_force(queue, WAITING);
+        }
+        // Connections of the last daemon that are still ending must not keep its port from the next one.
+        let tcp: TcpListener = bound(SocketType::STREAM, gateway, port, Sharing::EndedConnections)?.into();
         listen(&tcp, BACKLOG)?;
         Ok(Self { udp, tcp, port })
     }
 }
 
-fn bound(kind: SocketType, gateway: Ipv4Addr, port: u16) -> io::Result<OwnedFd> {
+/// The last bits of an IPv4 packet's source address.
+const BY_SOURCE: [Instruction; 3] = {
+    /// Offsets below this one are counted from the IP header (`SKF_NET_OFF`).
+    const IP_HEADER: i32 = -0x10_0000;
+    const SOURCE: i32 = 12;
+    const LOAD_WORD: u16 = 0x20;
+    const AND: u16 = 0x54;
+    const RETURN_IT: u16 = 0x16;
+    [
+        Instruction { code: LOAD_WORD, yes: 0, no: 0, value: (IP_HEADER + SOURCE).cast_unsigned() },
+        Instruction { code: AND, yes: 0, no: 0, value: QUEUES - 1 },
+        Instruction { code: RETURN_IT, yes: 0, no: 0, value: 0 },
+    ]
+};
+
+/// With whom a socket shares its port.
+enum Sharing {
+    No,
+    Datagrams,
+    EndedConnections,
+}
+
+fn bound(kind: SocketType, gateway: Ipv4Addr, port: u16, sharing: Sharing) -> io::Result<OwnedFd> {
     let socket = socket_with(AddressFamily::INET, kind, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
     sockopt::set_ip_freebind(&socket, true)?;
-    if kind == SocketType::STREAM {
-        // Connections of the last daemon that are still ending must not keep its port from the next one.
-        sockopt::set_socket_reuseaddr(&socket, true)?;
+    match sharing {
+        Sharing::No => {}
+        Sharing::Datagrams => sockopt::set_socket_reuseport(&socket, true)?,
+        Sharing::EndedConnections => sockopt::set_socket_reuseaddr(&socket, true)?,
     }
     bind(&socket, &SocketAddrV4::new(gateway, port))?;
     Ok(socket)
@@ -92,7 +132,7 @@ mod tests {
         drop(first);
         assert_eq!(Sockets::bind(gateway, Some(last)).expect("it is free again").port(), last);
         // Half of it is not enough.
-        let _udp: UdpSocket = bound(SocketType::DGRAM, gateway, last).expect("free").into();
+        let _udp: UdpSocket = bound(SocketType::DGRAM, gateway, last, Sharing::No).expect("free").into();
         assert_ne!(Sockets::bind(gateway, Some(last)).expect("another port is free").port(), last);
     }
 }

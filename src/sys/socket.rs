@@ -1,4 +1,5 @@
-//! Sockets as no crate offers them: packet sockets that listen to nobody until they are told to, and filters.
+//! Sockets as no crate offers them: packet sockets that listen to nobody until they are told to, filters, and sockets that
+//! share a port.
 
 #![allow(unsafe_code)]
 
@@ -74,6 +75,16 @@ fn link(interface: u32, protocol: u16) -> io::Result<libc::sockaddr_ll> {
 
 /// Has a socket hear only what the program lets through; it answers how many bytes of it.
 pub fn filter(socket: impl AsFd, program: &[Instruction]) -> io::Result<()> {
+    attach(socket, libc::SO_ATTACH_FILTER, program)
+}
+
+/// Has a program say which socket of those that share a port (`SO_REUSEPORT`) a packet is for: its answer is the place among
+/// them, in the order in which they were bound (socket(7), `SO_ATTACH_REUSEPORT_CBPF`). `socket` is any of them.
+pub fn share_out(socket: impl AsFd, program: &[Instruction]) -> io::Result<()> {
+    attach(socket, libc::SO_ATTACH_REUSEPORT_CBPF, program)
+}
+
+fn attach(socket: impl AsFd, option: libc::c_int, program: &[Instruction]) -> io::Result<()> {
     let length = u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
     let program = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut().cast() };
     // SAFETY: `program` points at `len` instructions of the kernel's layout (repr(C)), which live until the call
@@ -82,7 +93,7 @@ pub fn filter(socket: impl AsFd, program: &[Instruction]) -> io::Result<()> {
         libc::setsockopt(
             socket.as_fd().as_raw_fd(),
             libc::SOL_SOCKET,
-            libc::SO_ATTACH_FILTER,
+            option,
             (&raw const program).cast(),
             size_of::<libc::sock_fprog>() as u32,
         )
