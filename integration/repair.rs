@@ -198,7 +198,6 @@ fn the_bridge_is_restored_whatever_becomes_of_it() {
         ("ip link set PORT type bridge_slave group_fwd_mask 0", "changed group_fwd_mask of port PORT"),
         ("ip link set PORT type bridge_slave locked on", "changed locked of port PORT"),
         ("bridge link set dev PORT state 0", "changed the state of port PORT"),
-        ("bridge link set dev PORT state 4", "changed the state of port PORT"),
         ("ip link set PORT down", "set port PORT down"),
         ("ip link set PORT nomaster", "took port PORT off the bridge"),
         ("bridge fdb del MAC dev PORT master", "changed the forwarding entry of MAC on port PORT"),

@@ -11,7 +11,7 @@
 //! | [`netns`] | network namespaces | `model`, `sys` |
 //! | [`bridge`] | the bridge, veth pairs, address pools | `model`, `netns`, `sys` |
 //! | [`firewall`] | intent → nftables, applied as one transaction; [`firewall::audit`]: what the kernel does with a packet, and why | `model` |
-//! | [`dns`] | hosts, resolv.conf and hostname files; the server for names | `model` |
+//! | [`dns`] | hosts, resolv.conf and hostname files; the server for names | `model`, `sys` |
 //! | [`images`] | references, archives, layers | `model`, `store`, `sys` |
 //! | [`runner`] | the shim and the OCI runtimes | `model`, `sys` |
 //! | [`check`] | what this machine can do, tried in namespaces to throw away | `firewall`, `model`, `sys` |

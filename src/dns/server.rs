@@ -16,6 +16,7 @@ use std::time::Duration;
 use hickory_resolver::proto::op::{MessageType, OpCode, ResponseCode};
 use hickory_server::net::xfer::Protocol;
 use hickory_server::server::Request;
+use rustix::event::{Timespec, poll};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
@@ -169,7 +170,7 @@ impl Shared {
                 && error.kind() != io::ErrorKind::Interrupted
             {
                 tracing::warn!(%error, "cannot read questions for names");
-                std::thread::sleep(PAUSE);
+                let _ = poll(&mut [], Timespec::try_from(PAUSE).ok().as_ref());
             }
         }
     }

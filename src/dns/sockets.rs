@@ -99,6 +99,7 @@ const BY_SOURCE: [Instruction; 3] = {
 };
 
 /// With whom a socket shares its port.
+#[derive(Clone, Copy)]
 enum Sharing {
     No,
     Datagrams,

@@ -2,8 +2,12 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::FixedState;
+
 use super::bytecode::{Base, Chain, ChainKind, Expression, Family, Hook, Ruleset, Set, Table};
+use super::decisive;
 use super::sets::Index;
+use super::trace::RuleAt;
 use super::xt::Extension;
 
 /// A ruleset with its indexes.
@@ -11,15 +15,18 @@ use super::xt::Extension;
 pub(super) struct Compiled {
     pub(super) ruleset: Ruleset,
     tables: Vec<Names>,
-    hooks: HashMap<(Stack, Hook), Vec<Call>>,
+    /// By stack and hook.
+    hooks: Vec<[Vec<Call>; HOOKS]>,
     /// Whether rules keep conntrack running, for IPv4 and IPv6.
     tracks: (bool, bool),
 }
 
 #[derive(Debug)]
 struct Names {
-    chains: HashMap<String, usize>,
-    sets: HashMap<String, (usize, Index)>,
+    /// How many of a rule's expressions decide, by chain and rule.
+    decisive: Vec<Vec<usize>>,
+    chains: HashMap<String, usize, FixedState>,
+    sets: HashMap<String, (usize, Index), FixedState>,
 }
 
 /// A family's hooks in the kernel, which tables of one or two families share.
@@ -32,6 +39,13 @@ pub(super) enum Stack {
     /// Ingress and egress of devices, of netdev and inet.
     Device,
 }
+
+impl Stack {
+    const ALL: [Self; 5] = [Self::Ip, Self::Ip6, Self::Bridge, Self::Arp, Self::Device];
+}
+
+/// As many as [`Hook`] has.
+const HOOKS: usize = Hook::Egress as usize + 1;
 
 /// A base chain in the order of its hook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,17 +64,17 @@ pub(super) struct ChainAt {
 
 impl Compiled {
     pub(super) fn new(ruleset: Ruleset) -> Self {
-        let mut hooks: HashMap<(Stack, Hook), Vec<Call>> = HashMap::new();
+        let mut hooks: Vec<[Vec<Call>; HOOKS]> = Stack::ALL.iter().map(|_| Default::default()).collect();
         for (table, of) in ruleset.tables.iter().enumerate().filter(|(_, table)| !table.dormant) {
             for (chain, base) in of.chains.iter().enumerate().filter_map(|(at, chain)| Some((at, chain.base.as_ref()?)))
             {
                 for stack in stacks(of.family, base.hook) {
                     let call = Call { priority: base.priority, at: ChainAt { table, chain }, kind: base.kind };
-                    hooks.entry((*stack, base.hook)).or_default().push(call);
+                    hooks[*stack as usize][base.hook as usize].push(call);
                 }
             }
         }
-        for calls in hooks.values_mut() {
+        for calls in hooks.iter_mut().flatten() {
             // Of equal priorities the one that was registered last runs first (nf_hook_entries_grow).
             calls.reverse();
             calls.sort_by_key(|call| call.priority);
@@ -71,7 +85,7 @@ impl Compiled {
     }
 
     pub(super) fn calls(&self, stack: Stack, hook: Hook) -> &[Call] {
-        self.hooks.get(&(stack, hook)).map_or(&[], Vec::as_slice)
+        &self.hooks[stack as usize][hook as usize]
     }
 
     pub(super) fn tracks(&self, v4: bool) -> bool {
@@ -84,6 +98,13 @@ impl Compiled {
 
     pub(super) fn chain(&self, at: ChainAt) -> &Chain {
         &self.table(at.table).chains[at.chain]
+    }
+
+    /// A rule's expressions; without those that decide nothing, unless `all` are wanted.
+    pub(super) fn expressions(&self, at: RuleAt, all: bool) -> &[Expression] {
+        let expressions = &self.chain(at.chain).rules[at.rule].expressions;
+        let decisive = || self.tables[at.chain.table].decisive[at.chain.chain][at.rule];
+        if all { expressions } else { &expressions[..decisive()] }
     }
 
     pub(super) fn base(&self, at: ChainAt) -> Option<&Base> {
@@ -103,6 +124,7 @@ impl Compiled {
 impl Names {
     fn of(table: &Table) -> Self {
         Self {
+            decisive: decisive::of_table(table),
             chains: table.chains.iter().enumerate().map(|(at, chain)| (chain.name.clone(), at)).collect(),
             sets: table.sets.iter().enumerate().map(|(at, set)| (set.name.clone(), (at, Index::of(set)))).collect(),
         }

@@ -10,7 +10,7 @@ use super::registers::Maybe;
 use super::xt::{Conntrack, Device, Extension, Ports};
 
 /// Runs a match or a target.
-pub(super) fn run(machine: &mut Machine<'_, '_>, extension: &Extension) -> Next {
+pub(super) fn run(machine: &mut Machine<'_, '_>, extension: &Extension) -> Next<'static> {
     match extension {
         Extension::Transparent(_) => Next::Expression,
         Extension::Conntrack(asked) => {
@@ -71,7 +71,7 @@ pub(super) fn run(machine: &mut Machine<'_, '_>, extension: &Extension) -> Next 
             let cut = |bytes: &Vec<u8>| bytes[..length.min(bytes.len())].to_vec();
             let addresses = addresses.as_ref().map(|(min, max)| Some((cut(min), cut(max))));
             machine.asked = Some(Asked { what: *what, addresses, ports: ports.map(Some) });
-            Next::Verdict(Verdict::Accept)
+            Next::Verdict(&Verdict::Accept)
         }
         Extension::Notrack => {
             if machine.frame.tracking == Tracking::None {
@@ -91,7 +91,7 @@ pub(super) fn run(machine: &mut Machine<'_, '_>, extension: &Extension) -> Next 
 }
 
 /// Goes on by a result that may be unknown for the reason given.
-fn open(machine: &mut Machine<'_, '_>, result: Maybe, why: &str) -> Next {
+fn open(machine: &mut Machine<'_, '_>, result: Maybe, why: &str) -> Next<'static> {
     let yes = match result {
         Maybe::Unknown => machine.choose(|| why.to_owned()),
         certain => certain == Maybe::Yes,

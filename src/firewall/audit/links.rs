@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use ipnetwork::IpNetwork;
 
 use super::attributes::Attributes;
-use super::network::{Bridge, ForwardingEntry, Interface, Neighbour, Port, Queue};
+use super::network::{Bridge, ForwardingEntry, Interface, InterfaceSysctls, Neighbour, Port, Queue};
 use super::packet::{Mac, address};
 
 /// `struct ifinfomsg`, then attributes.
@@ -43,9 +43,34 @@ pub(super) fn interface(body: &[u8]) -> Option<Interface> {
         mtu: from.ne32(4).unwrap_or(0),
         peer: from.ne32(5),
         xdp: has_xdp(body),
+        sysctls: sysctls(from.nest(26)),
         kind,
         ..Interface::default()
     })
+}
+
+/// `IFLA_AF_SPEC`: the interface's own parameters, as `/proc/sys/net/…/conf` has them in a file each. A family that the
+/// interface has not has none.
+fn sysctls(from: Attributes<'_>) -> InterfaceSysctls {
+    const AF_INET: u16 = 2;
+    const AF_INET6: u16 = 10;
+    let number = |values: &[u8], place: usize| {
+        let bytes = values.get(place * 4..place * 4 + 4).and_then(|bytes| bytes.try_into().ok());
+        bytes.map_or(0, u32::from_ne_bytes)
+    };
+    // `IPV4_DEVCONF_…` begin at 1, `DEVCONF_…` of IPv6 at 0.
+    let v4 = |key: usize| number(from.nest(AF_INET).get(1).unwrap_or_default(), key - 1);
+    let v6 = |key: usize| number(from.nest(AF_INET6).get(2).unwrap_or_default(), key);
+    InterfaceSysctls {
+        forwarding_v4: v4(1) != 0,
+        proxy_arp: v4(3) != 0,
+        rp_filter: u8::try_from(v4(8)).unwrap_or(u8::MAX),
+        accept_local: v4(23) != 0,
+        src_valid_mark: v4(24) != 0,
+        proxy_arp_pvlan: v4(25) != 0,
+        route_localnet: v4(26) != 0,
+        disable_ipv6: v6(26) != 0,
+    }
 }
 
 /// Attributes that are numbers. Eight bytes are timers and ids, which change by themselves.

@@ -10,7 +10,7 @@ use super::packet::{ARP, IPV4, IPV6};
 use super::routing::{self, Answer, Question};
 
 /// `NFT_META_…`.
-pub(super) fn meta(machine: &mut Machine<'_, '_>, to: Register, key: u32) -> Next {
+pub(super) fn meta(machine: &mut Machine<'_, '_>, to: Register, key: u32) -> Next<'static> {
     let (incoming, outgoing) = (machine.frame.incoming, machine.frame.outgoing);
     let network = machine.evaluation.network;
     let device = |index: Option<u32>| index.and_then(|index| network.interface(index));
@@ -113,7 +113,7 @@ fn number(family: Family, ethertype: u16) -> u8 {
     }
 }
 
-pub(super) fn set_meta(machine: &mut Machine<'_, '_>, from: Register, key: u32) -> Next {
+pub(super) fn set_meta(machine: &mut Machine<'_, '_>, from: Register, key: u32) -> Next<'static> {
     match key {
         3 => machine.frame.mark = machine.registers.u32(from),
         19 => machine.frame.packet_type = machine.registers.known(from, 1).map(|bytes| bytes[0]),
@@ -126,7 +126,7 @@ pub(super) fn set_meta(machine: &mut Machine<'_, '_>, from: Register, key: u32) 
 }
 
 /// `NFT_CT_…`.
-pub(super) fn ct(machine: &mut Machine<'_, '_>, to: Register, key: u32, reply: Option<bool>) -> Next {
+pub(super) fn ct(machine: &mut Machine<'_, '_>, to: Register, key: u32, reply: Option<bool>) -> Next<'static> {
     if machine.family == Family::Bridge {
         return unknown_ct(machine, to, "ct of the bridge");
     }
@@ -173,12 +173,12 @@ fn side(flow: &Flow, reply: Option<bool>, source: bool) -> (IpAddr, Option<u16>)
     if source { tuple.source } else { tuple.destination }
 }
 
-fn unknown_ct(machine: &mut Machine<'_, '_>, to: Register, name: &str) -> Next {
+fn unknown_ct(machine: &mut Machine<'_, '_>, to: Register, name: &str) -> Next<'static> {
     machine.registers.store_unknown(to, 16, name);
     if machine.choose(|| format!("{name}: whether there is a value")) { Next::Expression } else { Next::Rule }
 }
 
-pub(super) fn set_ct(machine: &mut Machine<'_, '_>, from: Register, key: u32) -> Next {
+pub(super) fn set_ct(machine: &mut Machine<'_, '_>, from: Register, key: u32) -> Next<'static> {
     let value = machine.registers.u32(from);
     match (key, &mut machine.frame.tracking) {
         (3, Tracking::Flow(flow)) => flow.mark = value,
@@ -197,7 +197,7 @@ const OUT: u32 = 16;
 const PRESENT: u32 = 32;
 
 /// `NFT_FIB_RESULT_…`.
-pub(super) fn fib(machine: &mut Machine<'_, '_>, to: Register, result: u32, flags: u32) -> Next {
+pub(super) fn fib(machine: &mut Machine<'_, '_>, to: Register, result: u32, flags: u32) -> Next<'static> {
     let headers = &machine.frame.headers;
     let (Some(source), Some(destination)) = (headers.address(false), headers.address(true)) else {
         return Next::Rule;

@@ -60,11 +60,11 @@ pub(super) struct Machine<'e, 'a> {
 }
 
 /// What comes after an expression.
-pub(super) enum Next {
+pub(super) enum Next<'a> {
     Expression,
     /// The rule does not match.
     Rule,
-    Verdict(Verdict),
+    Verdict(&'a Verdict),
     End(End),
 }
 
@@ -101,17 +101,17 @@ impl<'e, 'a> Machine<'e, 'a> {
         let mut callers: Vec<(ChainAt, usize)> = Vec::new();
         let (mut chain, mut rule) = (base, 0);
         loop {
-            let Some(this) = compiled.chain(chain).rules.get(rule) else {
+            if rule >= compiled.chain(chain).rules.len() {
                 let Some(caller) = callers.pop() else {
                     self.evaluation.trace.policy(base, accepts);
                     return if accepts { End::Accept } else { End::Drop };
                 };
                 (chain, rule) = caller;
                 continue;
-            };
+            }
             let at = RuleAt { chain, rule };
             rule += 1;
-            let next = self.rule(at, &this.expressions);
+            let next = self.rule(at, compiled.expressions(at, self.evaluation.trace.wanted));
             if let Some(Next::End(_) | Next::Verdict(Verdict::Accept | Verdict::Drop)) = next {
                 self.decided = Some(at);
             }
@@ -131,7 +131,7 @@ impl<'e, 'a> Machine<'e, 'a> {
             if back {
                 callers.push((chain, rule));
             }
-            match compiled.named_chain(chain.table, &to) {
+            match compiled.named_chain(chain.table, to) {
                 Some(next) if callers.len() <= DEEPEST => (chain, rule) = (next, 0),
                 _ => return End::Unknown(format!("chain {to}, which a rule jumps to")),
             }
@@ -139,7 +139,7 @@ impl<'e, 'a> Machine<'e, 'a> {
     }
 
     /// `None` where the rule does not decide.
-    fn rule(&mut self, at: RuleAt, expressions: &[Expression]) -> Option<Next> {
+    fn rule(&mut self, at: RuleAt, expressions: &'a [Expression]) -> Option<Next<'a>> {
         for expression in expressions {
             let next = match expression {
                 // The way for most rules of most rulesets, without a call.
@@ -149,36 +149,36 @@ impl<'e, 'a> Machine<'e, 'a> {
             match next {
                 Next::Expression | Next::Verdict(Verdict::Continue) => {}
                 Next::Rule | Next::Verdict(Verdict::Break) => {
-                    self.evaluation.trace.rule(at, RuleEnd::Mismatch);
+                    self.evaluation.trace.rule(at, || RuleEnd::Mismatch);
                     return None;
                 }
                 Next::Verdict(Verdict::Queue) => return self.stop(at, "queue: a program decides".to_owned()),
                 Next::Verdict(Verdict::Other(code)) => return self.stop(at, format!("verdict {code}")),
                 Next::Verdict(verdict) => {
-                    self.evaluation.trace.rule(at, RuleEnd::Verdict(verdict.clone()));
+                    self.evaluation.trace.rule(at, || RuleEnd::Verdict(verdict.clone()));
                     return Some(Next::Verdict(verdict));
                 }
                 Next::End(End::Unknown(what)) => return self.stop(at, what),
                 Next::End(end) => {
-                    self.evaluation.trace.rule(at, RuleEnd::End(end.clone()));
+                    self.evaluation.trace.rule(at, || RuleEnd::End(end.clone()));
                     return Some(Next::End(end));
                 }
             }
         }
-        self.evaluation.trace.rule(at, RuleEnd::Passed);
+        self.evaluation.trace.rule(at, || RuleEnd::Passed);
         None
     }
 
-    fn stop(&mut self, at: RuleAt, what: String) -> Option<Next> {
+    fn stop(&mut self, at: RuleAt, what: String) -> Option<Next<'a>> {
         let end = End::Unknown(what);
-        self.evaluation.trace.rule(at, RuleEnd::End(end.clone()));
+        self.evaluation.trace.rule(at, || RuleEnd::End(end.clone()));
         Some(Next::End(end))
     }
 
-    fn expression(&mut self, expression: &Expression) -> Next {
+    fn expression(&mut self, expression: &'a Expression) -> Next<'a> {
         match expression {
             Expression::Immediate { to, value } => self.store(*to, value),
-            Expression::Verdict(verdict) => return Next::Verdict(verdict.clone()),
+            Expression::Verdict(verdict) => return Next::Verdict(verdict),
             Expression::Compare { from, how, with } => {
                 let result = self.registers.compare(*from, *how, with);
                 return self.when(result);
@@ -210,7 +210,7 @@ impl<'e, 'a> Machine<'e, 'a> {
             Expression::Nat { what, addresses, ports, netmap } => return self.nat(*what, *addresses, *ports, *netmap),
             Expression::Reject { how } => return Next::End(End::Reject(*how)),
             Expression::Meter(meter) => return self.metered(*meter),
-            Expression::Object { kind } => return self.expression(&of_object(*kind)),
+            Expression::Object { kind } => return self.object(*kind),
             Expression::ObjectOf { set, from } => return self.object_of(set, *from),
             Expression::Transparent(_) => {}
             Expression::Notrack => {
@@ -239,7 +239,7 @@ impl<'e, 'a> Machine<'e, 'a> {
     }
 
     /// Goes on where the result is yes.
-    pub(super) fn when(&mut self, result: Maybe) -> Next {
+    pub(super) fn when(&mut self, result: Maybe) -> Next<'static> {
         let yes = match result {
             Maybe::Yes => true,
             Maybe::No => false,
@@ -251,7 +251,7 @@ impl<'e, 'a> Machine<'e, 'a> {
         if yes { Next::Expression } else { Next::Rule }
     }
 
-    pub(super) fn metered(&mut self, meter: Meter) -> Next {
+    pub(super) fn metered(&mut self, meter: Meter) -> Next<'static> {
         let question = match meter {
             Meter::Limit => "limit: whether the rate allows it",
             Meter::Quota => "quota: whether it is used up",
@@ -269,7 +269,7 @@ impl<'e, 'a> Machine<'e, 'a> {
         }
     }
 
-    fn payload(&mut self, to: Register, layer: Layer, offset: usize, length: usize) -> Next {
+    fn payload(&mut self, to: Register, layer: Layer, offset: usize, length: usize) -> Next<'a> {
         let Some(begin) = self.begin(layer) else { return Next::Rule };
         let bytes = if layer == Layer::Link { &self.frame.headers.link } else { &self.frame.headers.network };
         match bytes.read(begin + offset, length) {
@@ -285,7 +285,7 @@ impl<'e, 'a> Machine<'e, 'a> {
         Next::Expression
     }
 
-    fn set_payload(&mut self, from: Register, layer: Layer, offset: usize, length: usize) -> Next {
+    fn set_payload(&mut self, from: Register, layer: Layer, offset: usize, length: usize) -> Next<'a> {
         let Some(begin) = self.begin(layer) else { return Next::Rule };
         let (bytes, unknown) = self.registers.read(from, length);
         let headers = &mut self.frame.headers;
@@ -294,7 +294,7 @@ impl<'e, 'a> Machine<'e, 'a> {
         Next::Expression
     }
 
-    fn lookup(&mut self, name: &str, from: Register, to: Option<Register>, verdicts: bool, inverted: bool) -> Next {
+    fn lookup(&mut self, name: &str, from: Register, to: Option<Register>, verdicts: bool, inverted: bool) -> Next<'a> {
         let compiled = self.evaluation.compiled;
         let Some((set, index)) = compiled.named_set(self.table, name) else {
             return Next::End(End::Unknown(format!("set {name}")));
@@ -334,7 +334,7 @@ impl<'e, 'a> Machine<'e, 'a> {
             return Next::Rule;
         }
         match (&element.value, to) {
-            (Some(Value::Verdict(verdict)), _) if verdicts => Next::Verdict(verdict.clone()),
+            (Some(Value::Verdict(verdict)), _) if verdicts => Next::Verdict(verdict),
             (Some(Value::Bytes(bytes)), Some(to)) => {
                 self.registers.store(to, bytes);
                 Next::Expression
@@ -348,7 +348,14 @@ impl<'e, 'a> Machine<'e, 'a> {
         self.evaluation.added.iter().any(|(table, set, added)| *table == self.table && set == name && added == key)
     }
 
-    fn dynset(&mut self, name: &str, from: Register, deletes: bool, inverted: bool, metered: Option<Meter>) -> Next {
+    fn dynset(
+        &mut self,
+        name: &str,
+        from: Register,
+        deletes: bool,
+        inverted: bool,
+        metered: Option<Meter>,
+    ) -> Next<'a> {
         let Some((set, _)) = self.evaluation.compiled.named_set(self.table, name) else {
             return Next::End(End::Unknown(format!("set {name}")));
         };
@@ -368,19 +375,33 @@ impl<'e, 'a> Machine<'e, 'a> {
         }
     }
 
-    fn object_of(&mut self, name: &str, from: Register) -> Next {
+    fn object(&mut self, kind: u32) -> Next<'a> {
+        match of_object(kind) {
+            Expression::Meter(meter) => self.metered(meter),
+            Expression::Unknown(name) => Next::End(End::Unknown(name)),
+            _ => Next::Expression,
+        }
+    }
+
+    fn object_of(&mut self, name: &str, from: Register) -> Next<'a> {
         let Some((set, index)) = self.evaluation.compiled.named_set(self.table, name) else {
             return Next::End(End::Unknown(format!("map {name}")));
         };
         let (key, unknown) = self.registers.read(from, set.fields.iter().sum());
         match (index.find(key, unknown), set.object_kind) {
             (Found::Certain(None), _) => Next::Rule,
-            (Found::Certain(Some(_)), Some(kind)) => self.expression(&of_object(kind)),
+            (Found::Certain(Some(_)), Some(kind)) => self.object(kind),
             _ => Next::End(End::Unknown(format!("which object of map {name} it is"))),
         }
     }
 
-    fn nat(&mut self, what: Translation, addresses: Option<Between>, ports: Option<Between>, netmap: bool) -> Next {
+    fn nat(
+        &mut self,
+        what: Translation,
+        addresses: Option<Between>,
+        ports: Option<Between>,
+        netmap: bool,
+    ) -> Next<'static> {
         if netmap {
             return Next::End(End::Unknown("netmap".to_owned()));
         }
@@ -391,7 +412,7 @@ impl<'e, 'a> Machine<'e, 'a> {
         let port = |register| read(register, 2).map(|b| u16::from_be_bytes([b[0], b[1]]));
         let ports = ports.map(|range| Some((port(range.min)?, port(range.max)?)));
         self.asked = Some(Asked { what, addresses, ports });
-        Next::Verdict(Verdict::Accept)
+        Next::Verdict(&Verdict::Accept)
     }
 }
 

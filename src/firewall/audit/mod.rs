@@ -14,7 +14,7 @@
 //! | `attributes`, `netlink`, `decode`, `expressions`, `links`, `routes`, `snapshot` | reading it from the kernel |
 //! | `network`, `routing` | interfaces, bridges, routes; the routing decision |
 //! | `packet`, `frame` | the packet in question; the packet on its way |
-//! | `compiled`, `sets`, `stations` | names resolved, base chains in order, sets and hardware addresses indexed |
+//! | `compiled`, `decisive`, `sets`, `stations` | names resolved, base chains in order, what of a rule decides, sets and hardware addresses indexed |
 //! | `registers`, `machine`, `loads`, `extensions` | running a chain |
 //! | `walk`, `bridging`, `translate` | the hooks in order, and what the kernel does between them |
 //! | `flows`, `ports` | a flow as a whole: its first packet and the answer; of many ports at once |
@@ -28,6 +28,7 @@ mod bridging;
 pub mod bytecode;
 mod choices;
 mod compiled;
+mod decisive;
 mod decode;
 mod explanation;
 mod expressions;

@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::FixedState;
+
 use super::bytecode::{Element, Set};
 
 /// An index of a set's elements, by their position in it.
 #[derive(Debug)]
 pub(super) struct Index {
     fields: Vec<usize>,
-    exact: HashMap<Box<[u8]>, u32>,
+    exact: HashMap<Box<[u8]>, u32, FixedState>,
     /// Of plain keys: starts of ranges by rising key; `None` ends one.
     starts: Vec<(Box<[u8]>, Option<u32>)>,
     /// Of concatenations, in the order of the set.
@@ -32,7 +34,7 @@ impl Index {
     pub(super) fn of(set: &Set) -> Self {
         let mut index = Self {
             fields: set.fields.clone(),
-            exact: HashMap::new(),
+            exact: HashMap::default(),
             starts: Vec::new(),
             boxes: Vec::new(),
             catch_all: None,

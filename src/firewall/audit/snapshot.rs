@@ -162,12 +162,13 @@ const AF_BRIDGE: u8 = 7;
 
 fn network(route: &mut Netlink) -> Result<Network, SnapshotError> {
     let mut network = Network { sysctls: sysctls(), unmodelled: legacy_iptables(), ..Network::default() };
+    let all = for_all();
     for message in route.dump(GET_LINK, &ANY).map_err(failed("interfaces"))? {
         let Some(mut interface) = links::interface(&message.body) else { continue };
         if interface.xdp {
             network.unmodelled.push(format!("an XDP program at {}", interface.name));
         }
-        interface.sysctls = interface_sysctls(&interface.name);
+        interface.sysctls = combined(interface.sysctls, all);
         network.interfaces.push(interface);
     }
     network.interfaces.sort_by_key(|interface| interface.index);
@@ -215,20 +216,28 @@ fn sysctls() -> Sysctls {
     }
 }
 
-/// How `all` and the interface's own value combine is each parameter's own (linux/inetdevice.h, `IN_DEV_…`).
-fn interface_sysctls(name: &str) -> InterfaceSysctls {
-    let own = |key: &str| parameter(&format!("ipv4/conf/{name}/{key}"));
+/// Parameters of IPv4 that are everybody's, besides each interface's own.
+fn for_all() -> InterfaceSysctls {
     let all = |key: &str| parameter(&format!("ipv4/conf/all/{key}"));
-    let either = |key: &str| own(key) != 0 || all(key) != 0;
     InterfaceSysctls {
-        forwarding_v4: own("forwarding") != 0,
-        route_localnet: either("route_localnet"),
-        rp_filter: own("rp_filter").max(all("rp_filter")).min(2) as u8,
-        accept_local: either("accept_local"),
-        proxy_arp: either("proxy_arp"),
-        proxy_arp_pvlan: own("proxy_arp_pvlan") != 0,
-        src_valid_mark: either("src_valid_mark"),
-        disable_ipv6: parameter(&format!("ipv6/conf/{name}/disable_ipv6")) != 0,
+        route_localnet: all("route_localnet") != 0,
+        rp_filter: u8::try_from(all("rp_filter")).unwrap_or(u8::MAX),
+        accept_local: all("accept_local") != 0,
+        proxy_arp: all("proxy_arp") != 0,
+        src_valid_mark: all("src_valid_mark") != 0,
+        ..InterfaceSysctls::default()
+    }
+}
+
+/// How `all` and the interface's own value combine is each parameter's own (linux/inetdevice.h, `IN_DEV_…`).
+fn combined(own: InterfaceSysctls, all: InterfaceSysctls) -> InterfaceSysctls {
+    InterfaceSysctls {
+        route_localnet: own.route_localnet || all.route_localnet,
+        rp_filter: own.rp_filter.max(all.rp_filter).min(2),
+        accept_local: own.accept_local || all.accept_local,
+        proxy_arp: own.proxy_arp || all.proxy_arp,
+        src_valid_mark: own.src_valid_mark || all.src_valid_mark,
+        ..own
     }
 }
 
@@ -241,4 +250,31 @@ fn legacy_iptables() -> Vec<String> {
         (!tables.is_empty()).then(|| format!("tables of the legacy {program}: {}", tables.join(", ")))
     });
     tables.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn netlink_tells_the_parameters_that_proc_shows() {
+        let mut route = Netlink::new(SockProtocol::NetlinkRoute).expect("a socket");
+        let links = route.dump(GET_LINK, &ANY).expect("links");
+        let interfaces: Vec<Interface> = links.iter().filter_map(|link| links::interface(&link.body)).collect();
+        assert!(!interfaces.is_empty());
+        for interface in interfaces {
+            let own = |key: &str| parameter(&format!("ipv4/conf/{}/{key}", interface.name));
+            let expected = InterfaceSysctls {
+                forwarding_v4: own("forwarding") != 0,
+                route_localnet: own("route_localnet") != 0,
+                rp_filter: u8::try_from(own("rp_filter")).expect("small"),
+                accept_local: own("accept_local") != 0,
+                proxy_arp: own("proxy_arp") != 0,
+                proxy_arp_pvlan: own("proxy_arp_pvlan") != 0,
+                src_valid_mark: own("src_valid_mark") != 0,
+                disable_ipv6: parameter(&format!("ipv6/conf/{}/disable_ipv6", interface.name)) != 0,
+            };
+            assert_eq!(interface.sysctls, expected, "{}", interface.name);
+        }
+    }
 }

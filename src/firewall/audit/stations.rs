@@ -3,14 +3,16 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+use foldhash::fast::FixedState;
+
 use super::network::{ForwardingEntry, Network};
 use super::packet::Mac;
 
 /// A network's neighbours and its bridges' forwarding tables. Of several entries the first counts.
 #[derive(Debug, Default)]
 pub(super) struct Stations {
-    macs: HashMap<(IpAddr, u32), Mac>,
-    behind: HashMap<Mac, Vec<ForwardingEntry>>,
+    macs: HashMap<(IpAddr, u32), Mac, FixedState>,
+    behind: HashMap<Mac, Vec<ForwardingEntry>, FixedState>,
 }
 
 impl Stations {

@@ -70,8 +70,8 @@ pub(super) struct Trace {
 }
 
 impl Trace {
-    pub(super) fn rule(&mut self, at: RuleAt, end: RuleEnd) {
-        self.push(|| Met::Rule(at, end));
+    pub(super) fn rule(&mut self, at: RuleAt, end: impl FnOnce() -> RuleEnd) {
+        self.push(|| Met::Rule(at, end()));
     }
 
     pub(super) fn policy(&mut self, chain: ChainAt, accepts: bool) {
