@@ -64,9 +64,18 @@ fn a_published_port_and_somebody_elses_table() {
 #[test]
 fn what_cannot_be_said_is_unknown() {
     let host = Host::new();
-    host.sh("nft 'table ip other { chain f { type filter hook input priority 0; policy drop; \
-         tcp dport 7 limit rate 1/hour accept; }; }'")
+    host.sh("nft 'table ip other { \
+         set slow { type inet_service; limit rate 1/hour; elements = { 17 }; }; \
+         set counted { type inet_service; counter; elements = { 18 }; }; \
+         chain f { type filter hook input priority 0; policy drop; \
+         tcp dport 7 limit rate 1/hour accept; tcp dport @slow accept; tcp dport @counted accept; }; }'")
         .ok();
+    // An element's own limit may keep it from matching; its counter does not.
+    for (port, expected) in [(17, 2), (18, 0)] {
+        let (code, words) = explain(&host, &format!("{} iif=lan0", tcp("192.0.2.2", "192.0.2.1", port)));
+        assert_eq!(code, expected, "{port}: {words}");
+        assert!(words.contains("limit") == (expected == 2), "{port}: {words}");
+    }
     let (code, words) = explain(&host, &format!("{} iif=lan0", tcp("192.0.2.2", "192.0.2.1", 7)));
     assert_eq!(code, 2, "{words}");
     assert!(words.contains("limit"), "{words}");

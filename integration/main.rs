@@ -15,6 +15,7 @@ mod audit_differential;
 mod audit_drift;
 mod audit_expectations;
 mod audit_history;
+mod audit_hits;
 mod audit_log;
 mod audit_matrix;
 mod audit_probe;

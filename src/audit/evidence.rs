@@ -25,6 +25,7 @@ pub(super) fn decider(
     let listed = listed.and_then(|handle| listing.rule(named.family.word(), named.table, handle));
     let seen = packet.filter(|_| on_host).and_then(|packet| seen(reading, packet, rule));
     let (verdict, element) = seen.unwrap_or_default();
+    let (element, hits) = element.map_or((None, None), |(element, hits)| (Some(element), hits));
     let usual = match decides {
         Decides::Passes(_) => "accept",
         Decides::Elsewhere(..) => "dnat",
@@ -40,12 +41,17 @@ pub(super) fn decider(
         rule: listed.map(|listed| listed.text.clone()),
         packets: listed.and_then(|listed| listed.packets),
         element,
+        hits,
         own: on_host && Some(named.table) == own.as_deref(),
     })
 }
 
-/// What the rule said of the packet, and the element that it matched by: its own, or that of the published port.
-fn seen(reading: &Reading, packet: &Packet, (_, place): Rule) -> Option<(Option<String>, Option<String>)> {
+/// An element in nft's words, and what it has counted, where it counts.
+type Matched = (String, Option<u64>);
+
+/// What the rule said of the packet, and the element that it matched by: its own or, where that only says that the
+/// container is there, that of the published port: of its two, the one that counts.
+fn seen(reading: &Reading, packet: &Packet, (_, place): Rule) -> Option<(Option<String>, Option<Matched>)> {
     let named = reading.kernel.named(place);
     let explanation = reading.kernel.explain(packet);
     let way = explanation.ways.first()?;
@@ -57,18 +63,23 @@ fn seen(reading: &Reading, packet: &Packet, (_, place): Rule) -> Option<(Option<
     };
     let at = way.steps.iter().position(is_it)?;
     let Step::Rule { verdict, .. } = &way.steps[at] else { return None };
-    let element = |step: &Step| match step {
-        Step::Element { set, key } => Some((set.clone(), key.clone())),
-        _ => None,
-    };
     let own = way.steps[..at].last().and_then(element);
     let published = || {
-        let mut all = way.steps[..at].iter().rev().filter_map(element);
-        all.find(|(set, _)| set.starts_with("published"))
+        let mut all = way.steps[..at].iter().filter_map(element);
+        all.find(|(set, ..)| set.starts_with("published"))
     };
+    let there = own.is_none_or(|(set, ..)| set == "endpoints" || set.starts_with("published"));
     let accepts = verdict.as_deref() == Some("accept");
-    let element = own.or_else(|| published().filter(|_| accepts)).map(|(set, key)| format!("@{set} {{ {key} }}"));
-    Some((verdict.clone(), element))
+    let element = published().filter(|_| accepts && there).or(own);
+    Some((verdict.clone(), element.map(|(set, key, packets)| (format!("@{set} {{ {key} }}"), packets))))
+}
+
+/// Its set, its key, and what it has counted.
+fn element(step: &Step) -> Option<(&str, &str, Option<u64>)> {
+    match step {
+        Step::Element { set, key, packets } => Some((set, key, *packets)),
+        _ => None,
+    }
 }
 
 /// In the words of `audit explain`.

@@ -4,12 +4,13 @@
 //! It is written with what every kernel's bridge family has: neither `meta ibrname` nor bridge conntrack nor `reject`.
 
 use nftables::expr::MetaKey;
-use nftables::schema::{NfListObject, SetType};
+use nftables::schema::SetType;
 use nftables::types::{NfChainType, NfHook};
 
 use super::names::{ADMITTED, Cause, Family, SetName};
 use super::plan::{Plan, condemn};
 use super::syntax::*;
+use super::transaction::Object;
 use crate::model::NetworkOptions;
 
 /// Before others' chains (nft(8), "Standard priority names" of the bridge family: dstnat and filter).
@@ -19,7 +20,7 @@ const FILTER: i32 = -200;
 /// RFC 2131.
 const DHCP_SERVER: u16 = 67;
 
-pub(super) fn objects(options: &NetworkOptions) -> Vec<NfListObject<'static>> {
+pub(super) fn objects(options: &NetworkOptions) -> Vec<Object> {
     use SetType::{EtherAddr, Ifname, Ipv4Addr};
     let mut plan = Plan::new(options, Family::Bridge);
     plan.set(SetName::PORTS, &[Ifname]);

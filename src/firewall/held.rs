@@ -157,9 +157,29 @@ fn elements_in(listing: &Value) -> Vec<Key> {
     sets.flat_map(|set| {
         let name = |key: &str| set[key].as_str().unwrap_or_default().to_owned();
         let elements = set["elem"].as_array().map(Vec::as_slice).unwrap_or_default();
-        elements.iter().map(move |element| (name("family"), name("name"), element.to_string()))
+        elements.iter().map(move |element| (name("family"), name("name"), uncounted(element).to_string()))
     })
     .collect()
+}
+
+/// An element, alone or as the key of a pair, without what it has counted: that is nobody's plan. What else was made of it
+/// stays to be seen.
+fn uncounted(element: &Value) -> Value {
+    match element {
+        Value::Array(pair) => pair.iter().map(uncounted).collect(),
+        Value::Object(object) => match object.get("elem").and_then(Value::as_object) {
+            Some(more) => {
+                let mut more = more.clone();
+                more.remove("counter");
+                match (more.len(), more.get("val")) {
+                    (1, Some(plain)) => plain.clone(),
+                    _ => json!({ "elem": more }),
+                }
+            }
+            None => element.clone(),
+        },
+        _ => element.clone(),
+    }
 }
 
 pub(super) fn planned_elements(elements: &Elements) -> BTreeSet<Key> {
@@ -212,6 +232,21 @@ mod tests {
         Held { rules: vec!["the same".to_owned()], elements: planned_elements(&elements) }
     }
 
+    /// As nft lists the elements of a set that has them count.
+    fn counted(element: &Value) -> Value {
+        json!({ "elem": { "val": element, "counter": { "packets": 7, "bytes": 420 } } })
+    }
+
+    #[test]
+    fn what_was_counted_is_no_difference_and_anything_else_is() {
+        let key = json!({ "concat": ["tcp", 80] });
+        assert_eq!(uncounted(&counted(&key)), key);
+        let pair = json!([counted(&key), "172.17.0.1"]);
+        assert_eq!(uncounted(&pair), json!([key, "172.17.0.1"]));
+        let tampered = json!({ "elem": { "val": key, "timeout": 60, "counter": { "packets": 7, "bytes": 420 } } });
+        assert_eq!(uncounted(&tampered), json!({ "elem": { "val": key, "timeout": 60 } }));
+    }
+
     /// As nft 1.0.6 lists it.
     #[test]
     fn elements_are_read_as_they_are_written() {
@@ -224,14 +259,16 @@ mod tests {
             { "counter": { "family": "inet", "name": "lan", "table": "t", "handle": 6, "packets": 7, "bytes": 0 } },
             { "set": { "family": "inet", "name": "endpoints", "table": "t", "type": "ipv4_addr", "handle": 1,
                 "elem": ["172.17.0.1", "172.17.0.2"] } },
-            { "set": { "family": "inet", "name": "linked", "elem": [{ "concat": ["172.17.0.2", "172.17.0.1", "tcp", 80] }] } },
-            { "set": { "family": "inet", "name": "linked_runs",
-                "elem": [{ "concat": ["172.17.0.2", "172.17.0.1", "udp", { "range": [1, 65535] }] }] } },
+            { "set": { "family": "inet", "name": "linked", "stmt": [{ "counter": null }],
+                "elem": [counted(&json!({ "concat": ["172.17.0.2", "172.17.0.1", "tcp", 80] }))] } },
+            { "set": { "family": "inet", "name": "linked_runs", "stmt": [{ "counter": null }],
+                "elem": [counted(&json!({ "concat": ["172.17.0.2", "172.17.0.1", "udp", { "range": [1, 65535] }] }))] } },
             { "set": { "family": "inet", "name": "linked_pairs", "elem": [{ "concat": ["172.17.0.2", "172.17.0.1"] }] } },
             { "map": { "family": "inet", "name": "published_address" } },
             { "map": { "family": "inet", "name": "published_runs",
-                "elem": [[{ "concat": ["192.0.2.1", "tcp", { "range": [8000, 8099] }] }, "172.17.0.1"]] } },
-            { "map": { "family": "inet", "name": "published_any_address", "elem": [[{ "concat": ["udp", 53] }, "172.17.0.1"]] } },
+                "elem": [[counted(&json!({ "concat": ["192.0.2.1", "tcp", { "range": [8000, 8099] }] })), "172.17.0.1"]] } },
+            { "map": { "family": "inet", "name": "published_any_address",
+                "elem": [[counted(&json!({ "concat": ["udp", 53] })), "172.17.0.1"]] } },
             { "map": { "family": "inet", "name": "published_any_port", "elem": [[{ "concat": ["udp", 53] }, 54]] } },
         ] });
         let bridge = json!({ "nftables": [

@@ -1,13 +1,14 @@
 //! Options → what is judged and rewritten on its way through the host: the table of the family inet.
 
 use nftables::expr::MetaKey;
-use nftables::schema::{NfListObject, SetFlag, SetType};
+use nftables::schema::{SetFlag, SetType};
 use nftables::types::{NfChainType, NfHook};
 
 use super::names::{Cause, Family, SetName};
 use super::plan::{Plan, condemn};
 use super::strangers;
 use super::syntax::*;
+use super::transaction::Object;
 use crate::model::{NetworkOptions, Protocol};
 
 /// Priorities by nft's names (nft(8), "Standard priority names").
@@ -19,7 +20,7 @@ const SRCNAT: i32 = 100;
 /// RFC 1035.
 const DNS: u16 = 53;
 
-pub(super) fn objects(options: &NetworkOptions) -> Vec<NfListObject<'static>> {
+pub(super) fn objects(options: &NetworkOptions) -> Vec<Object> {
     let mut plan = Plan::new(options, Family::Inet);
     sets(&mut plan);
     causes(&mut plan);

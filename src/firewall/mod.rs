@@ -6,7 +6,7 @@
 //!
 //! - `names`: what tables, sets and causes of dropping are called
 //! - `ruleset`: the transactions; `inet`, `guard` and `strangers`: options → the rules of the tables; `plan` collects them,
-//!   and `syntax` has nft's words for them
+//!   `syntax` and `transaction` have nft's words for them
 //! - `elements`: endpoints → facts, and the difference that a change makes (`delta`); `facts`: facts → elements
 //! - `committer`: one transaction after another, shared by changes that come together
 //! - `held`: what the kernel holds already, and the difference to the plan
@@ -43,6 +43,7 @@ mod strangers;
 pub mod strays;
 mod structure;
 mod syntax;
+mod transaction;
 mod watch;
 mod writers;
 

@@ -97,6 +97,22 @@ impl SetName {
     /// Port, MAC and address that belong together.
     pub(super) const SOURCES: Self = bridge("sources");
 
+    /// Those whose elements are holes, and count the packets that find them. Of the two maps of a published port, the one
+    /// that every row has.
+    const COUNTING: [Self; 6] = [
+        Self::LINKED,
+        Self::LINKED_RUNS,
+        Self::PUBLISHED_ADDRESS,
+        Self::PUBLISHED_RUNS,
+        Self::PUBLISHED_ANY_ADDRESS,
+        Self::PUBLISHED_ANY_RUNS,
+    ];
+
+    /// Whether its elements count.
+    pub(super) fn counts(self) -> bool {
+        Self::COUNTING.contains(&self)
+    }
+
     /// As rules name it.
     pub(super) fn reference(self) -> String {
         format!("@{}", self.name)

@@ -8,12 +8,13 @@ use nftables::types::{NfChainPolicy, NfChainType, NfHook};
 
 use super::names::{self, Cause, Family, SetName};
 use super::syntax::*;
+use super::transaction::Object;
 use crate::model::NetworkOptions;
 
 pub(super) struct Plan<'a> {
     pub(super) options: &'a NetworkOptions,
     family: Family,
-    objects: Vec<NfListObject<'static>>,
+    objects: Vec<Object>,
 }
 
 impl<'a> Plan<'a> {
@@ -21,8 +22,12 @@ impl<'a> Plan<'a> {
         Self { options, family, objects: Vec::new() }
     }
 
-    pub(super) fn objects(self) -> Vec<NfListObject<'static>> {
+    pub(super) fn objects(self) -> Vec<Object> {
         self.objects
+    }
+
+    fn add(&mut self, object: NfListObject<'static>) {
+        self.objects.push(object.into());
     }
 
     pub(super) fn set(&mut self, set: SetName, key: &[SetType]) {
@@ -35,18 +40,19 @@ impl<'a> Plan<'a> {
     }
 
     fn any_set(&mut self, set: SetName, key: &[SetType], flags: Option<std::collections::HashSet<SetFlag>>) {
-        self.objects.push(NfListObject::Set(Box::new(Set {
+        let object = Set {
             family: set.family.nft(),
             table: self.table(),
             name: set.name.into(),
             set_type: one_or_more(key),
             flags,
             ..Set::default()
-        })));
+        };
+        self.objects.push(Object::set(object, set.counts()));
     }
 
     pub(super) fn map(&mut self, map: SetName, key: &[SetType], value: SetType, flag: Option<SetFlag>) {
-        self.objects.push(NfListObject::Map(Box::new(Map {
+        let object = Map {
             family: map.family.nft(),
             table: self.table(),
             name: map.name.into(),
@@ -54,16 +60,17 @@ impl<'a> Plan<'a> {
             map: SetTypeValue::Single(value),
             flags: flag.map(|flag| [flag].into()),
             ..Map::default()
-        })));
+        };
+        self.objects.push(Object::map(object, map.counts()));
     }
 
     pub(super) fn chain(&mut self, name: &'static str) {
         let (family, table) = (self.family.nft(), self.table());
-        self.objects.push(NfListObject::Chain(Chain { family, table, name: name.into(), ..Chain::default() }));
+        self.add(NfListObject::Chain(Chain { family, table, name: name.into(), ..Chain::default() }));
     }
 
     pub(super) fn base(&mut self, name: &'static str, kind: NfChainType, hook: NfHook, priority: i32) {
-        self.objects.push(NfListObject::Chain(Chain {
+        self.add(NfListObject::Chain(Chain {
             family: self.family.nft(),
             table: self.table(),
             name: name.into(),
@@ -76,7 +83,7 @@ impl<'a> Plan<'a> {
     }
 
     pub(super) fn rule(&mut self, chain: &'static str, statements: Vec<Stmt>, comment: &'static str) {
-        self.objects.push(NfListObject::Rule(Rule {
+        self.add(NfListObject::Rule(Rule {
             family: self.family.nft(),
             table: self.table(),
             chain: chain.into(),
@@ -90,7 +97,7 @@ impl<'a> Plan<'a> {
     /// rate of its own: who floods the rules neither floods the log nor hides what others do.
     pub(super) fn cause(&mut self, cause: Cause) {
         let name = cause.as_str();
-        self.objects.push(NfListObject::Counter(Counter {
+        self.add(NfListObject::Counter(Counter {
             family: self.family.nft(),
             table: self.table(),
             name: name.into(),

@@ -5,13 +5,13 @@
 //! (`guard`). The host's side sees only that a packet came by the bridge, so what entered by a container's port says so in a
 //! bit of its mark, and nothing else is taken. An operator's bridge has ports of the operator's: nothing of this is there.
 
-use nftables::schema::NfListObject;
 use nftables::types::{NfChainType, NfHook};
 
 use super::inet::RAW;
 use super::names::{ADMITTED, Cause, Family};
 use super::plan::{Plan, condemn};
 use super::syntax::*;
+use super::transaction::Object;
 use crate::model::NetworkOptions;
 
 /// The first that the host's side does, before conntrack; and the chain for all that comes first.
@@ -28,7 +28,7 @@ pub(super) fn first(plan: &mut Plan<'_>) {
 }
 
 /// The table of the family arp, for a bridge of the daemon's own.
-pub(super) fn arp(options: &NetworkOptions) -> Vec<NfListObject<'static>> {
+pub(super) fn arp(options: &NetworkOptions) -> Vec<Object> {
     let mut plan = Plan::new(options, Family::Arp);
     plan.cause(Cause::Stranger);
     plan.base("input", NfChainType::Filter, NfHook::Input, 0);

@@ -179,6 +179,11 @@ pub(super) fn resets() -> Stmt {
     matching(field("tcp", "flags"), Operator::IN, text("rst"))
 }
 
+/// Counts by itself.
+pub(super) fn counted() -> Stmt {
+    Statement::Counter(Counter::Anonymous(None))
+}
+
 pub(super) fn counted_as(name: &'static str) -> Stmt {
     Statement::Counter(Counter::Named(name.into()))
 }
@@ -203,7 +208,7 @@ pub(super) fn seldom_by(cause: Cause, key: &Expr) -> Stmt {
 
 /// Counts the packets of each key.
 pub(super) fn counted_by(cause: Cause, key: &Expr) -> Stmt {
-    meter(names::counts(cause), key, COUNT_KEPT, Statement::Counter(Counter::Anonymous(None)))
+    meter(names::counts(cause), key, COUNT_KEPT, counted())
 }
 
 /// A statement that each key has for itself, until it has not come for so many seconds.

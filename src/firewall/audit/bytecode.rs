@@ -201,6 +201,8 @@ pub enum Meter {
     Limit,
     Quota,
     Connections,
+    /// What an element of a set has, and we do not know.
+    Other,
 }
 
 /// One expression. Numbers that name keys are the kernel's own.
@@ -368,6 +370,8 @@ pub struct Element {
     pub value: Option<Value>,
     /// It lets only some packets match.
     pub meter: Option<Meter>,
+    /// Packets that it has counted, where it counts.
+    pub packets: Option<u64>,
 }
 
 /// What a map's element maps to.

@@ -114,15 +114,28 @@ fn element(from: Attributes<'_>) -> Element {
     let flags = from.be32(3).unwrap_or(0);
     let bytes = |kind| from.nest(kind).get(1).map(<[u8]>::to_vec);
     let one = from.get(7).into_iter();
-    let all = one.chain(from.nest(11).map(|a| a.value));
-    let meter = all.filter_map(|e| meter(&Attributes(e).text(1)?)).next();
+    let all: Vec<Attributes<'_>> = one.chain(from.nest(11).map(|a| a.value)).map(Attributes).collect();
     Element {
         key: bytes(1).unwrap_or_default(),
         last: bytes(10),
         ends: flags & ENDS != 0,
         catches_all: flags & CATCHES_ALL != 0,
         value: from.get(2).and_then(|data| value(Attributes(data))).or_else(|| from.text(9).map(Value::Object)),
-        meter,
+        meter: all.iter().find_map(|expression| meter_of_element(&expression.text(1)?)),
+        packets: all.iter().find_map(|expression| counted(*expression)),
+    }
+}
+
+/// `NFTA_COUNTER_PACKETS`.
+fn counted(expression: Attributes<'_>) -> Option<u64> {
+    (expression.text(1)? == "counter").then(|| expression.nest(2).be64(2)).flatten()
+}
+
+/// What an element has is run once it is found: all but what only notes it may keep the packet from matching.
+pub(super) fn meter_of_element(name: &str) -> Option<Meter> {
+    match name {
+        "counter" | "last" => None,
+        other => Some(meter(other).unwrap_or(Meter::Other)),
     }
 }
 
@@ -179,6 +192,35 @@ pub(super) fn register(number: u32) -> Option<Register> {
 mod tests {
     use super::super::attributes::push;
     use super::*;
+
+    fn expression(name: &[u8], data: &[(u16, u64)]) -> Vec<u8> {
+        let (mut inner, mut bytes) = (Vec::new(), Vec::new());
+        data.iter().for_each(|(kind, number)| push(&mut inner, *kind, &number.to_be_bytes()));
+        push(&mut bytes, 1, name);
+        push(&mut bytes, 2, &inner);
+        bytes
+    }
+
+    #[test]
+    fn what_an_element_counts_does_not_hinder_and_all_else_may() {
+        let counter = expression(b"counter\0", &[(1, 420), (2, 7)]);
+        let of = |expressions: &[&[u8]]| {
+            let (mut list, mut bytes) = (Vec::new(), Vec::new());
+            expressions.iter().for_each(|expression| push(&mut list, 1, expression));
+            match expressions {
+                [one] => push(&mut bytes, 7, one),
+                _ => push(&mut bytes, 11, &list),
+            }
+            let element = element(Attributes(&bytes));
+            (element.packets, element.meter)
+        };
+        assert_eq!(of(&[&counter]), (Some(7), None));
+        assert_eq!(of(&[]), (None, None));
+        let (limit, last, new) = (expression(b"limit\0", &[]), expression(b"last\0", &[]), expression(b"new\0", &[]));
+        assert_eq!(of(&[&limit]), (None, Some(Meter::Limit)));
+        assert_eq!(of(&[&last, &counter, &limit]), (Some(7), Some(Meter::Limit)));
+        assert_eq!(of(&[&counter, &new]), (Some(7), Some(Meter::Other)));
+    }
 
     #[test]
     fn registers_of_either_size_share_one_file() {

@@ -80,6 +80,9 @@ pub enum Step {
     Element {
         set: String,
         key: String,
+        /// What it has counted, where it counts.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        packets: Option<u64>,
     },
     Rule {
         family: &'static str,
@@ -253,7 +256,7 @@ pub(super) fn step(compiled: &Compiled, network: &Network, met: Met) -> Step {
             let (family, table, chain) = names(compiled, at);
             Step::Chain { family, table, chain, priority: compiled.base(at).map(|base| base.priority) }
         }
-        Met::Element { set, key } => Step::Element { set, key },
+        Met::Element { set, key, packets } => Step::Element { set, key, packets },
         Met::Rule(at, end) => {
             let (family, table, chain) = names(compiled, at.chain);
             let rule = &compiled.chain(at.chain).rules[at.rule];

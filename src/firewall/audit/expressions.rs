@@ -4,7 +4,7 @@ use super::attributes::Attributes;
 use super::bytecode::{
     Between, Bitwise, Comparison, Expression, Layer, Meter, Operand, Register, Reject, Translation, Value,
 };
-use super::decode::{meter, register, value};
+use super::decode::{meter, meter_of_element, register, value};
 use super::xt;
 
 /// An expression; what is malformed or not modelled keeps its name.
@@ -145,7 +145,7 @@ fn dynset(data: Attributes<'_>) -> Option<Expression> {
         from: register(data.be32(4)?)?,
         deletes: data.be32(3)? == DELETE,
         inverted: data.be32(9).unwrap_or(0) & 1 != 0,
-        metered: all.filter_map(|e| meter(&Attributes(e).text(1)?)).next(),
+        metered: all.filter_map(|e| meter_of_element(&Attributes(e).text(1)?)).next(),
     })
 }
 

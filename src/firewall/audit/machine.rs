@@ -256,6 +256,7 @@ impl<'e, 'a> Machine<'e, 'a> {
             Meter::Limit => "limit: whether the rate allows it",
             Meter::Quota => "quota: whether it is used up",
             Meter::Connections => "ct count: how many flows there are",
+            Meter::Other => "an element's own expression: whether it lets the packet match",
         };
         if self.choose(|| question.to_owned()) { Next::Expression } else { Next::Rule }
     }

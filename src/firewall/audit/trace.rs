@@ -49,6 +49,8 @@ pub(super) enum Met {
         set: String,
         /// As nft prints it.
         key: String,
+        /// What it has counted.
+        packets: Option<u64>,
     },
     Rule(RuleAt, RuleEnd),
     Policy(ChainAt, bool),
@@ -79,7 +81,7 @@ impl Trace {
     }
 
     pub(super) fn element(&mut self, set: &Set, element: &Element) {
-        self.push(|| Met::Element { set: set.name.clone(), key: keys::text(set, element) });
+        self.push(|| Met::Element { set: set.name.clone(), key: keys::text(set, element), packets: element.packets });
     }
 
     pub(super) fn kernel(&mut self, what: impl FnOnce() -> String) {

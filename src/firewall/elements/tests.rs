@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::super::conntrack::Closed;
 use super::super::ruleset;
+use super::super::transaction::Transaction;
 use super::*;
 use crate::model::{ContainerName, Link, MacAddr, Port, Published};
 
@@ -191,9 +192,9 @@ fn changes() -> impl Strategy<Value = Vec<Change>> {
 struct Kernel(BTreeMap<String, String>);
 
 impl Kernel {
-    fn take(&mut self, transaction: &nftables::schema::Nftables<'_>) -> Result<(), String> {
-        for object in transaction.objects.iter() {
-            let object = serde_json::to_value(object).expect("plain data");
+    fn take(&mut self, transaction: &Transaction) -> Result<(), String> {
+        let transaction = serde_json::to_value(transaction).expect("plain data");
+        for object in transaction["nftables"].as_array().expect("a list") {
             for (command, add) in [("add", true), ("delete", false)] {
                 let Some(element) = object[command].get("element") else { continue };
                 for one in element["elem"].as_array().expect("a list") {

@@ -1,11 +1,13 @@
 //! Transactions as text that a person can compare, close to nft's own language.
 
-use nftables::schema::Nftables;
 use serde_json::Value;
 
+use crate::firewall::transaction::Transaction;
+
 /// One command a line.
-pub(super) fn lines(transaction: &Nftables<'_>) -> Vec<String> {
-    transaction.objects.iter().map(|object| line(&serde_json::to_value(object).expect("plain data"))).collect()
+pub(super) fn lines(transaction: &Transaction) -> Vec<String> {
+    let transaction = serde_json::to_value(transaction).expect("plain data");
+    list(&transaction["nftables"]).iter().map(line).collect()
 }
 
 fn line(object: &Value) -> String {
@@ -34,6 +36,9 @@ fn line(object: &Value) -> String {
             }
             if !body["flags"].is_null() {
                 text += &format!(" flags {}", joined(&body["flags"], ","));
+            }
+            for each in list(&body["stmt"]) {
+                text += &format!(", each element: {}", statement(each));
             }
             text
         }

@@ -75,6 +75,9 @@ pub struct Decider {
     pub packets: Option<u64>,
     /// The element that matched: set and key, as nft prints them.
     pub element: Option<String>,
+    /// Connection attempts that found this element since it counts, whoever's they were (of a link and UDP: packets that
+    /// nobody had answered yet); `None`: it does not count.
+    pub hits: Option<u64>,
     /// It is of one of Pontoon's own tables.
     pub own: bool,
 }

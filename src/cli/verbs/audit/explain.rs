@@ -104,7 +104,10 @@ fn line(step: &Value, all: bool) -> Option<String> {
             format!("  {} {}{device}\n", word(&step["family"]), word(&step["hook"]))
         }
         "chain" if all => format!("    {} (priority {})\n", place(), word(&step["priority"])),
-        "element" => format!("    element {} of {}\n", word(&step["key"]), word(&step["set"])),
+        "element" => {
+            let hits = step["packets"].as_u64().map(|packets| format!(" (hits: {packets})")).unwrap_or_default();
+            format!("    element {} of {}{hits}\n", word(&step["key"]), word(&step["set"]))
+        }
         "rule" if all || step["verdict"].is_string() => {
             let verdict = match (step["matched"] == true, step["verdict"].as_str()) {
                 (false, _) => "no match".to_owned(),

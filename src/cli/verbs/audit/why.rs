@@ -87,6 +87,9 @@ fn evidence(way: &WhyWay) -> String {
         if let Some(element) = &decider.element {
             line("element", element);
         }
+        if let Some(hits) = decider.hits {
+            line("hits", &attempts(hits));
+        }
         if let Some(packets) = decider.packets {
             line("counter", &format!("{packets} packets"));
         }
@@ -101,6 +104,14 @@ fn evidence(way: &WhyWay) -> String {
         line("packet", &format!("pontoon audit explain '{}'", way.packet));
     }
     text
+}
+
+fn attempts(hits: u64) -> String {
+    match hits {
+        0 => "none: nobody has used it".to_owned(),
+        1 => "1 connection attempt".to_owned(),
+        more => format!("{more} connection attempts"),
+    }
 }
 
 fn asked_words(asked: &Asked) -> String {
