@@ -43,8 +43,6 @@ const CHECKPOINT: Duration = Duration::from_secs(60);
 const DNS_PORT: &str = "dns_port";
 /// Names the servers that are asked about what is not ours.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
-/// Below the exec root: how far the counters of what was denied were followed.
-const DENIALS: &str = "denials.json";
 /// The group that may use the socket, if it exists.
 const GROUP: &str = "pontoon";
 
@@ -243,7 +241,7 @@ async fn bring_up_network(
     let sockets = listen_for_names(&options, store)?;
     options.dns_port = Some(sockets.port());
     let intent = restore::stored_intent(store, &options)?;
-    let firewall = Firewall::new(&intent, Some(config.exec_root.join(DENIALS)));
+    let firewall = Firewall::new(&intent, Some(&config.exec_root));
     let names = NameServer::serve(sockets, &intent, Path::new(RESOLV_CONF)).context("cannot serve names")?;
     // Before anything is in force: what is changed from now on is heard of, and put right once all is.
     let firewall_watch = firewall.watch(&options, config.repair)?;

@@ -25,11 +25,11 @@ fn seconds_and_fraction(text: &str) -> Option<i64> {
 
 /// A time like [`timestamp`]'s, or so long before `now` as a Go duration says (`24h`, `1h30m`); nanoseconds since 1970.
 pub(super) fn moment(text: &str, now: i64) -> Option<i64> {
-    timestamp(text).or_else(|| now.checked_sub(go_duration(text)?))
+    timestamp(text).or_else(|| now.checked_sub(duration(text)?))
 }
 
-/// Nanoseconds of `1h30m`, `1.5s`, `100ms`.
-fn go_duration(text: &str) -> Option<i64> {
+/// Nanoseconds of a Go duration: `1h30m`, `1.5s`, `100ms`.
+pub(super) fn duration(text: &str) -> Option<i64> {
     let mut rest = text;
     let mut sum = 0f64;
     while !rest.is_empty() {

@@ -212,7 +212,7 @@ impl Api {
             Route::ImageRemove(name) => images::remove(self, name, query).await,
             Route::NetworkList => networks::list(self, query),
             Route::AuditAssert => audit::assert::assert(self, query, request).await,
-            Route::AuditLint => audit::lint::lint(self).await,
+            Route::AuditLint => audit::lint::lint(self, query).await,
             Route::AuditDrift => audit::drift::drift(self).await,
             Route::AuditDriftRepair => audit::drift::repair(self).await,
             Route::AuditPreview => audit::preview::preview(self, query, request).await,

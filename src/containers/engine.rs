@@ -312,6 +312,11 @@ impl Engine {
         self.default_network().map(|network| network.firewall.denials())
     }
 
+    /// Since when the firewall's elements count; `None` with `-b none`, and while that is not known.
+    pub fn counting_since(&self) -> Option<jiff::Timestamp> {
+        self.default_network()?.firewall.counting_since()
+    }
+
     /// The daemon's options.
     pub fn config(&self) -> &Config {
         &self.inner.parts.config

@@ -9,10 +9,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
 use super::conntrack::Closed;
+use super::counting::Counting;
 use super::delta::Delta;
 use super::denials::Denials;
 use super::elements::Elements;
@@ -45,6 +47,7 @@ pub(super) struct Committer {
     options: NetworkOptions,
     writers: Writers,
     denials: Denials,
+    counting: Counting,
     commits: Arc<Outcomes>,
     /// What the last successful transaction left in force.
     elements: Elements,
@@ -58,12 +61,19 @@ pub(super) struct Committer {
 }
 
 impl Committer {
-    pub(super) fn new(options: NetworkOptions, writers: Writers, denials: Denials, commits: Arc<Outcomes>) -> Self {
+    pub(super) fn new(
+        options: NetworkOptions,
+        writers: Writers,
+        denials: Denials,
+        counting: Counting,
+        commits: Arc<Outcomes>,
+    ) -> Self {
         let elements = Elements::none(&options);
         Self {
             options,
             writers,
             denials,
+            counting,
             commits,
             elements,
             stale: false,
@@ -109,6 +119,8 @@ impl Committer {
         let table = names::table(options);
         if !self.follow(planned.as_ref().and_then(|planned| held.difference(planned, &table)), &table).await {
             self.replace("set up the firewall", options, &elements).await?.settled().await;
+        } else if self.counting.since().is_none() {
+            self.counting.begins(Timestamp::now());
         }
         let mut closed = planned.map(|planned| held.closed(&planned)).unwrap_or_default();
         closed.append(&mut self.overdue);
@@ -142,6 +154,10 @@ impl Committer {
             return true;
         }
         let transaction = serde_json::json!({ "nftables": commands });
+        // What is added may have been there before: nobody knows since when it is not used.
+        if commands.iter().any(|command| command.get("add").is_some()) {
+            self.counting.begins(Timestamp::now());
+        }
         match self.carry("bring the firewall up to date", &transaction).await {
             Ok(committed) => {
                 committed.settled().await;
@@ -248,6 +264,7 @@ impl Committer {
         elements: &Elements,
     ) -> Result<Committed, FirewallError> {
         self.denials.before_new_tables().await;
+        self.counting.begins(Timestamp::now());
         let written = self.carry(step, &ruleset::replace(options, elements)).await;
         self.denials.after_new_tables(written.is_ok());
         written

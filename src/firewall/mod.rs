@@ -16,6 +16,7 @@
 //! - `netfilter`: messages to and from the kernel's packet filter
 //! - `nft`: the command that carries a transaction into the kernel
 //! - `obstacles`: others' tables that drop by default what containers need
+//! - `counting`: since when the elements count; [`hits`]: how often holes were used
 //! - [`denials`]: what was dropped, by whom and to whom, and how much of it nobody saw
 //! - [`audit`]: what the kernel's rules, whoever wrote them, do with a packet
 //! - `writers`: which transactions are ours; `watch`: hears of others' and repairs; `generation`: what they did
@@ -24,6 +25,7 @@ pub mod audit;
 mod committer;
 mod compare;
 mod conntrack;
+mod counting;
 mod delta;
 pub mod denials;
 mod elements;
@@ -32,6 +34,7 @@ mod flows;
 mod generation;
 mod guard;
 mod held;
+pub mod hits;
 mod inet;
 mod names;
 mod netfilter;
@@ -48,15 +51,17 @@ mod watch;
 mod writers;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use ipnetwork::Ipv4Network;
+use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::model::audit::Difference;
 use crate::model::{Change, ContainerId, Endpoint, Intent, NetworkOptions, Outcomes, Published};
 use committer::{Command, Committer};
+use counting::Counting;
 use denials::Denials;
 use writers::Writers;
 
@@ -143,6 +148,10 @@ pub fn count_elements(
     Ok(counts)
 }
 
+/// Files for the next daemon: how far the counters of what was denied were followed, and since when the elements count.
+const DENIALS: &str = "denials.json";
+const COUNTING: &str = "counting-since";
+
 /// The daemon's tables. Clones share one committer.
 #[derive(Clone)]
 pub struct Firewall {
@@ -150,26 +159,35 @@ pub struct Firewall {
     /// Tells our transactions from others'.
     writers: Writers,
     denials: Denials,
+    counting: Counting,
     commits: Arc<Outcomes>,
 }
 
 impl Firewall {
     /// Starts the committer, and listens to what is denied; touches nothing yet. Changes need [`Firewall::reconcile`]
-    /// before them. `memory`: a file for the next daemon, see [`denials`].
-    pub fn new(intent: &Intent, memory: Option<PathBuf>) -> Self {
+    /// before them. `memory`: a directory where the next daemon finds how far this one got; without one, it begins anew.
+    pub fn new(intent: &Intent, memory: Option<&Path>) -> Self {
         let (commands, inbox) = mpsc::unbounded_channel();
         let writers = Writers::default();
-        let denials = Denials::listen(&intent.options, memory);
+        let file = |name: &str| memory.map(|memory| memory.join(name));
+        let denials = Denials::listen(&intent.options, file(DENIALS));
+        let counting = Counting::remembered(file(COUNTING));
         denials.learn(intent);
         let commits = Arc::<Outcomes>::default();
-        let committer = Committer::new(intent.options.clone(), writers.clone(), denials.clone(), commits.clone());
+        let (options, commits_of) = (intent.options.clone(), commits.clone());
+        let committer = Committer::new(options, writers.clone(), denials.clone(), counting.clone(), commits_of);
         tokio::spawn(committer.run(inbox));
-        Self { commands, writers, denials, commits }
+        Self { commands, writers, denials, counting, commits }
     }
 
     /// How long the kernel took for each transaction, nft's start and end included where it was waited for.
     pub fn commits(&self) -> &Outcomes {
         &self.commits
+    }
+
+    /// When the tables were last written anew: what was there then has counted since. `None`: that is not known.
+    pub fn counting_since(&self) -> Option<Timestamp> {
+        self.counting.since()
     }
 
     /// What was denied.

@@ -6,7 +6,7 @@
 mod ground;
 mod rules;
 
-pub use ground::{Ground, Inhabitant};
+pub use ground::{Ground, Hole, Inhabitant, Opens, Usage};
 
 use crate::model::audit::Finding;
 

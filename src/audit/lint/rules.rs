@@ -1,6 +1,6 @@
 //! The rules, one a function.
 
-use super::ground::{Ground, Inhabitant};
+use super::ground::{Ground, Hole, Inhabitant, Opens};
 use crate::model::audit::{Finding, Service, Severity};
 use crate::model::{PortRange, Published};
 
@@ -13,6 +13,7 @@ pub(super) const ALL: &[Rule] = &[
     published_to_nobody,
     linked_to_nobody,
     exposed_to_nobody,
+    never_used,
     shared_by_a_joined_container,
     powerful,
     open_containers,
@@ -119,6 +120,33 @@ fn exposed_to_nobody(ground: &Ground<'_>) -> Vec<Finding> {
         Some(finding("exposed-unreachable", Severity::Low, what, remedy, &[&one.name]))
     };
     ground.inhabitants.iter().filter_map(of).collect()
+}
+
+/// What counts as use is a connection attempt: a hole that nobody answers at is used all the same.
+fn never_used(ground: &Ground<'_>) -> Vec<Finding> {
+    let unused = ground.holes.iter().filter(|hole| hole.hits == Some(0) && hole.age >= ground.unused_for);
+    let tell = |hole: &Hole| {
+        let (name, since) = (&hole.of, format!("{:.0}", hole.since));
+        let (what, remedy, to) = match &hole.by {
+            Opens::Link { to, aliases } => (
+                format!("{name} has a link to {to} ({}), and has not used it since {since}", aliases.join(", ")),
+                "Leave out the link, unless it is for what happens seldom.",
+                Some(to.as_str()),
+            ),
+            Opens::Publish(row) => (
+                format!(
+                    "{name} publishes {} on {}, and nobody has used it since {since}",
+                    Service::Ports(inner(row)),
+                    host(row)
+                ),
+                "Leave out -p, unless it is for what happens seldom.",
+                None,
+            ),
+        };
+        let parties: Vec<&str> = [Some(name.as_str()), to].into_iter().flatten().collect();
+        finding("never-used", Severity::Low, what, remedy, &parties)
+    };
+    unused.map(tell).collect()
 }
 
 fn shared_by_a_joined_container(ground: &Ground<'_>) -> Vec<Finding> {

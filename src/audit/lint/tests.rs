@@ -1,5 +1,7 @@
 use std::net::IpAddr;
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::*;
 use crate::model::audit::{Listener, Matrix, Party, PartyKind, PartyPort};
 use crate::model::{Port, PortRange, Published};
@@ -38,7 +40,8 @@ fn matrix(icc: bool, parties: &[(&str, &[&str])]) -> Matrix {
 }
 
 fn kinds(matrix: &Matrix, inhabitants: Vec<Inhabitant>) -> Vec<String> {
-    findings(&Ground { matrix, inhabitants }).into_iter().map(|finding| finding.kind).collect()
+    let ground = Ground { matrix, inhabitants, holes: vec![], unused_for: SignedDuration::ZERO };
+    findings(&ground).into_iter().map(|finding| finding.kind).collect()
 }
 
 #[test]
@@ -97,4 +100,34 @@ fn icc_is_told_where_there_is_somebody_to_reach() {
     let matrix = matrix(true, &[]);
     assert_eq!(kinds(&matrix, vec![one("a")]), Vec::<String>::new());
     assert_eq!(kinds(&matrix, vec![one("a"), one("b")]), ["icc-open"]);
+}
+
+#[test]
+fn holes_that_nobody_has_ever_used() {
+    let matrix = matrix(false, &[]);
+    let hole = |by: Opens, hours: i64, hits: Option<u64>| Hole {
+        of: "web".to_owned(),
+        by,
+        since: Timestamp::UNIX_EPOCH,
+        age: SignedDuration::from_hours(hours),
+        hits,
+    };
+    let row = || Opens::Publish(published("0.0.0.0:8080", "80/tcp"));
+    let link = || Opens::Link { to: "db".to_owned(), aliases: vec!["db".to_owned(), "store".to_owned()] };
+    let told = |holes: Vec<Hole>| {
+        let unused_for = SignedDuration::from_hours(24);
+        let ground = Ground { matrix: &matrix, inhabitants: vec![], holes, unused_for };
+        findings(&ground)
+    };
+    let found = told(vec![hole(row(), 24, Some(0)), hole(link(), 1000, Some(0))]);
+    let words: Vec<(&str, &str)> = found.iter().map(|it| (it.kind.as_str(), it.what.as_str())).collect();
+    assert_eq!(
+        words,
+        [
+            ("never-used", "web publishes 80/tcp on 0.0.0.0:8080, and nobody has used it since 1970-01-01T00:00:00Z"),
+            ("never-used", "web has a link to db (db, store), and has not used it since 1970-01-01T00:00:00Z"),
+        ]
+    );
+    assert_eq!(found[1].parties, ["web", "db"]);
+    assert_eq!(told(vec![hole(row(), 24, Some(1)), hole(link(), 1000, None), hole(link(), 23, Some(0))]), []);
 }

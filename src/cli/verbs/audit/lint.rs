@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::report::ask;
+use super::ask::read;
 use crate::cli::client::Client;
 use crate::cli::error::Outcome;
 use crate::cli::print;
@@ -11,6 +11,9 @@ use crate::model::audit::{Finding, Linted, Severity};
 /// `audit lint`.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Lint {
+    /// Of links and published ports that were never used, tell those that are open for at least this long
+    #[arg(long, value_name = "DURATION", default_value = "24h")]
+    unused_for: String,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -18,7 +21,8 @@ pub(in crate::cli) struct Lint {
 
 impl Lint {
     pub(super) async fn run(self, client: &Client) -> Outcome {
-        let linted: Linted = ask(client, "lint").await?;
+        let query = [("unused-for", self.unused_for.as_str())];
+        let linted: Linted = read(&client.get("/pontoon/v1/audit/lint", &query).await?)?;
         match self.json {
             true => print(&(serde_json::to_string_pretty(&linted).unwrap_or_default() + "\n"))?,
             false => print(&text(&linted.findings))?,
