@@ -20,5 +20,6 @@ mod links;
 mod loopback;
 mod moments;
 mod neighbours;
+mod shadows;
 mod spoofing;
 mod strangers;

@@ -23,6 +23,13 @@ const RULES: &[Tampering] = &[
         command: "nft delete element inet TABLE endpoints '{ WEBAT }'",
         kinds: &["element-missing"],
         words: "that web can be reached",
+        bite: Quiet,
+        cure: Repair,
+    },
+    Tampering {
+        command: "nft delete element inet TABLE admitted '{ WEBAT . tcp . 80 }'",
+        kinds: &["element-missing"],
+        words: "that who is led to web's 80/tcp passes",
         bite: Unpublishes,
         cure: Repair,
     },

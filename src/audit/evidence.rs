@@ -50,7 +50,7 @@ pub(super) fn decider(
 type Matched = (String, Option<u64>);
 
 /// What the rule said of the packet, and the element that it matched by: its own or, where that only says that the
-/// container is there, that of the published port: of its two, the one that counts.
+/// container is there or that somebody was led to it, that of the published port: of its two, the one that counts.
 fn seen(reading: &Reading, packet: &Packet, (_, place): Rule) -> Option<(Option<String>, Option<Matched>)> {
     let named = reading.kernel.named(place);
     let explanation = reading.kernel.explain(packet);
@@ -68,7 +68,8 @@ fn seen(reading: &Reading, packet: &Packet, (_, place): Rule) -> Option<(Option<
         let mut all = way.steps[..at].iter().filter_map(element);
         all.find(|(set, ..)| set.starts_with("published"))
     };
-    let there = own.is_none_or(|(set, ..)| set == "endpoints" || set.starts_with("published"));
+    let leads = ["endpoints", "published", "admitted"];
+    let there = own.is_none_or(|(set, ..)| leads.iter().any(|lead| set.starts_with(lead)));
     let accepts = verdict.as_deref() == Some("accept");
     let element = published().filter(|_| accepts && there).or(own);
     Some((verdict.clone(), element.map(|(set, key, packets)| (format!("@{set} {{ {key} }}"), packets))))

@@ -178,6 +178,12 @@ impl Words<'_> {
         if is(SetName::SOURCES) {
             return format!("that {} and {} are the addresses of {}", part(1), part(2), call(0));
         }
+        if is(SetName::ADMITTED) || is(SetName::ADMITTED_RUNS) {
+            return format!("that who is led to {}'s {}/{} passes", call(0), part(2), part(1));
+        }
+        if is(SetName::ADMITTED_ADDRESS) || is(SetName::ADMITTED_ADDRESS_RUNS) {
+            return format!("that who is led from {} to {}'s {}/{} passes", part(0), call(1), part(3), part(2));
+        }
         let on_all = [SetName::PUBLISHED_ANY_ADDRESS, SetName::PUBLISHED_ANY_PORT, SetName::PUBLISHED_ANY_RUNS];
         let anywhere = on_all.into_iter().any(is);
         let (host, rest) = if anywhere { ("0.0.0.0", parts) } else { (part(0), parts.get(1..).unwrap_or_default()) };

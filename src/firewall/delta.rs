@@ -49,6 +49,7 @@ impl Delta {
                 !self.ended.contains(source) && !self.ended.contains(target)
             }
             Fact::Published(row) => !self.ended.contains(&row.to),
+            Fact::Admitted { to, .. } => !self.ended.contains(to),
         };
         let diverts = |fact: &Fact| matches!(fact, Fact::Published(row) if Closed::by_coming(row.ports.protocol));
         self.gone.iter().any(alive) || self.come.iter().any(diverts)
@@ -66,7 +67,8 @@ impl Delta {
     pub(super) fn closed(&self) -> Vec<Closed> {
         let gone = self.gone.iter().filter_map(|fact| match fact {
             Fact::Endpoint { address, .. } => Some(Closed::Endpoint(*address)),
-            Fact::Linked { .. } => None,
+            // Their flows are those of what leads there.
+            Fact::Linked { .. } | Fact::Admitted { .. } => None,
             Fact::Link { source, target, ports } => {
                 Some(Closed::Link { source: *source, target: *target, ports: *ports })
             }

@@ -197,7 +197,8 @@ impl Elements {
     }
 
     fn own(&self, endpoint: &Endpoint) -> Vec<Fact> {
-        [Fact::endpoint(endpoint)].into_iter().chain(rows(endpoint).map(Fact::Published)).collect()
+        let published = rows(endpoint).map(Fact::Published);
+        [Fact::endpoint(endpoint)].into_iter().chain(published).chain(facts::admitted(rows(endpoint))).collect()
     }
 
     /// A container that is linked to under several names is still one container, and one that links to itself needs none.

@@ -46,6 +46,16 @@ pub(super) enum Fact {
     },
     /// Host ports lead to a container.
     Published(Row),
+    /// Who was led to a container's ports, because they are published, may open flows to them. Whom somebody else's rules led
+    /// there may not.
+    Admitted {
+        /// The address of the host that he spoke to; `None`: whichever.
+        host: Option<Ipv4Addr>,
+        /// To whom.
+        to: Ipv4Addr,
+        /// To what.
+        ports: PortRange,
+    },
 }
 
 impl Fact {
@@ -77,8 +87,50 @@ impl Fact {
                 }
             }
             Self::Published(row) => published(row),
+            Self::Admitted { host, to, ports: run } => {
+                let key = |ports| {
+                    let host = host.map(address);
+                    concat(host.into_iter().chain([address(*to), protocol(run.protocol), ports]).collect())
+                };
+                let (single, runs) = match host {
+                    Some(_) => (SetName::ADMITTED_ADDRESS, SetName::ADMITTED_ADDRESS_RUNS),
+                    None => (SetName::ADMITTED, SetName::ADMITTED_RUNS),
+                };
+                match is_short(*run) {
+                    true => run.ports().map(|one| (single, key(port(one.number)))).collect(),
+                    false => vec![(runs, key(ports(*run)))],
+                }
+            }
         }
     }
+}
+
+/// Of an endpoint's rows, what each admits to; by 127/8 the host alone comes, which nobody has to admit. Several rows may
+/// lead to one port; that is admitted to once.
+pub(super) fn admitted(rows: impl Iterator<Item = Row>) -> Vec<Fact> {
+    let mut by_host: BTreeMap<(Option<Ipv4Addr>, Ipv4Addr), Vec<PortRange>> = BTreeMap::new();
+    let from_elsewhere = |row: &Row| row.host.is_none_or(|host| !host.is_loopback());
+    for Row { host, ports, to, to_first } in rows.filter(from_elsewhere) {
+        let inside = PortRange { first: to_first, last: to_first + (ports.last - ports.first), ..ports };
+        by_host.entry((host, to)).or_default().push(inside);
+    }
+    let fact = |(host, to), ports| Fact::Admitted { host, to, ports };
+    by_host.into_iter().flat_map(|(key, runs)| joined(runs).into_iter().map(move |ports| fact(key, ports))).collect()
+}
+
+/// The same ports in as few runs as can be.
+fn joined(mut runs: Vec<PortRange>) -> Vec<PortRange> {
+    runs.sort_unstable();
+    let mut joined: Vec<PortRange> = Vec::new();
+    for run in runs {
+        match joined.last_mut() {
+            Some(last) if last.protocol == run.protocol && run.first <= last.last.saturating_add(1) => {
+                last.last = last.last.max(run.last);
+            }
+            _ => joined.push(run),
+        }
+    }
+    joined
 }
 
 fn is_short(run: PortRange) -> bool {

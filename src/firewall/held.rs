@@ -256,6 +256,9 @@ mod tests {
         let inet = json!({ "nftables": [
             { "metainfo": { "version": "1.0.6" } },
             { "table": { "family": "inet", "name": "t", "handle": 1 } },
+            { "set": { "family": "inet", "name": "admitted", "elem": [{ "concat": ["172.17.0.1", "udp", 54] }] } },
+            { "set": { "family": "inet", "name": "admitted_address_runs",
+                "elem": [{ "concat": ["192.0.2.1", "172.17.0.1", "tcp", { "range": [8000, 8099] }] }] } },
             { "counter": { "family": "inet", "name": "lan", "table": "t", "handle": 6, "packets": 7, "bytes": 0 } },
             { "set": { "family": "inet", "name": "endpoints", "table": "t", "type": "ipv4_addr", "handle": 1,
                 "elem": ["172.17.0.1", "172.17.0.2"] } },

@@ -9,7 +9,7 @@ use super::plan::{Plan, condemn};
 use super::strangers;
 use super::syntax::*;
 use super::transaction::Object;
-use crate::model::{NetworkOptions, Protocol};
+use crate::model::{NetworkOptions, PortRange, Protocol};
 
 /// Priorities by nft's names (nft(8), "Standard priority names").
 pub(super) const RAW: i32 = -300;
@@ -52,6 +52,12 @@ fn sets(plan: &mut Plan<'_>) {
     plan.map(SetName::PUBLISHED_ANY_ADDRESS, &anywhere, Ipv4Addr, None);
     plan.map(SetName::PUBLISHED_ANY_PORT, &anywhere, InetService, None);
     plan.map(SetName::PUBLISHED_ANY_RUNS, &anywhere, Ipv4Addr, Some(SetFlag::Interval));
+    let led = [Ipv4Addr, InetProto, InetService];
+    plan.set(SetName::ADMITTED, &led);
+    plan.runs(SetName::ADMITTED_RUNS, &led);
+    let led_from = [Ipv4Addr, Ipv4Addr, InetProto, InetService];
+    plan.set(SetName::ADMITTED_ADDRESS, &led_from);
+    plan.runs(SetName::ADMITTED_ADDRESS_RUNS, &led_from);
 }
 
 fn causes(plan: &mut Plan<'_>) {
@@ -130,13 +136,27 @@ fn source_addresses(plan: &mut Plan<'_>) {
     // Replies must come back through here: a neighbour would send them straight to the asking container, and 127.0.0.1 is
     // each container's own.
     let near = any_of([loopback_network(), prefix(subnet)]);
-    let hairpin = vec![equal(source(), near), plan.out_by_bridge(), redirected(), masquerade()];
-    plan.rule("nat_postrouting", hairpin, "published ports, by the host and by containers");
+    let hairpin = vec![equal(source(), near), plan.out_by_bridge(), redirected()];
+    plan.rule(
+        "nat_postrouting",
+        [hairpin, masquerade_ports()].concat(),
+        "published ports, by the host and by containers",
+    );
     if plan.options.ip_masq {
-        let inside = any_of([text("lo"), text(plan.options.bridge.clone())]);
-        let outward = vec![equal(source(), prefix(subnet)), unequal(meta(MetaKey::Oifname), inside), masquerade()];
-        plan.rule("nat_postrouting", outward, "containers to the outside");
+        let inside = || any_of([text("lo"), text(plan.options.bridge.clone())]);
+        let outward = || vec![equal(source(), prefix(subnet)), unequal(meta(MetaKey::Oifname), inside())];
+        plan.rule("nat_postrouting", [outward(), masquerade_ports()].concat(), "containers to the outside");
+        let rest = [outward(), vec![masquerade()]].concat();
+        plan.rule("nat_postrouting", rest, "containers to the outside, what has no ports");
     }
+}
+
+/// A source port below these is a service's. A container that kept it in the host's name would be sent what comes to that
+/// service from whomever it spoke to before: of the gateway's names, of a published port (CVE-2021-3773).
+const CLIENTS: PortRange = PortRange { protocol: Protocol::Tcp, first: 32_768, last: 60_999 };
+
+fn masquerade_ports() -> Vec<Stmt> {
+    vec![has_ports(), masquerade_to(ports(CLIENTS))]
 }
 
 /// What may pass to containers. What they send elsewhere is none of ours to judge: the host's own tables do.
@@ -150,13 +170,27 @@ fn forward(plan: &mut Plan<'_>) {
         let between = vec![plan.in_by_bridge(), equal(destination(), held_in(SetName::ENDPOINTS)), accept()];
         plan.rule("to_containers", between, "between containers");
     }
-    let published = vec![redirected(), in_state(&["new"]), equal(destination(), held_in(SetName::ENDPOINTS)), accept()];
-    plan.rule("to_containers", published, "published ports");
+    published(plan);
     if !plan.options.icc {
         links(plan);
     }
     plan.rule("to_containers", vec![in_state(&["related"]), accept()], "ICMP errors about flows, and their helpers'");
     plan.rule("to_containers", vec![condemn(Cause::Lan)], "no way in but these");
+}
+
+/// Who was led to a container. Somebody else's rules, too, lead where they like; what nobody published stays closed to those.
+fn published(plan: &mut Plan<'_>) {
+    let to = || vec![destination(), meta(MetaKey::L4proto), destination_port()];
+    let from = || [vec![original("ip daddr")], to()].concat();
+    for (set, key) in [
+        (SetName::ADMITTED, to()),
+        (SetName::ADMITTED_RUNS, to()),
+        (SetName::ADMITTED_ADDRESS, from()),
+        (SetName::ADMITTED_ADDRESS_RUNS, from()),
+    ] {
+        let led = vec![redirected(), in_state(&["new"]), equal(concat(key), held_in(set)), accept()];
+        plan.rule("to_containers", led, "published ports");
+    }
 }
 
 /// A link opens flows; that their replies pass is theirs, not the link's. ICMP errors about somebody's flow can be made

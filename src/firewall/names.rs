@@ -90,6 +90,12 @@ impl SetName {
     pub(super) const PUBLISHED_ANY_ADDRESS: Self = inet("published_any_address");
     pub(super) const PUBLISHED_ANY_PORT: Self = inet("published_any_port");
     pub(super) const PUBLISHED_ANY_RUNS: Self = inet("published_any_runs");
+    /// To what the former lead: the container's address, protocol and port; that of the host before it for those published
+    /// on one.
+    pub(super) const ADMITTED: Self = inet("admitted");
+    pub(super) const ADMITTED_RUNS: Self = inet("admitted_runs");
+    pub(super) const ADMITTED_ADDRESS: Self = inet("admitted_address");
+    pub(super) const ADMITTED_ADDRESS_RUNS: Self = inet("admitted_address_runs");
     /// The bridge's ports that are containers'.
     pub(super) const PORTS: Self = bridge("ports");
     /// Port and MAC that belong together.

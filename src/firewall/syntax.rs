@@ -255,6 +255,11 @@ pub(super) fn masquerade() -> Stmt {
     Statement::Masquerade(None)
 }
 
+/// The same, with a source port of these; one that is among them already is kept while it is free.
+pub(super) fn masquerade_to(ports: Expr) -> Stmt {
+    Statement::Masquerade(Some(NAT { addr: None, port: Some(ports), family: None, flags: None }))
+}
+
 /// A verdict by value; other values go on.
 pub(super) fn choose(key: Expr, verdicts: impl IntoIterator<Item = (Expr, Stmt)>) -> Stmt {
     let verdicts = verdicts.into_iter().map(|(value, verdict)| SetItem::MappingStatement(value, verdict));

@@ -78,6 +78,7 @@ fn statement(of: &Value) -> String {
             let port = if body["port"].is_null() { String::new() } else { format!(" : {}", expression(&body["port"])) };
             format!("dnat to {}{port}", expression(&body["addr"]))
         }
+        "masquerade" if body.is_object() => format!("masquerade to :{}", expression(&body["port"])),
         "mangle" => format!("{} set {}", expression(&body["key"]), expression(&body["value"])),
         _ if body.is_null() => kind.to_owned(),
         _ => panic!("no text for {of}"),
