@@ -123,7 +123,8 @@ const select = () => {
   const services = D.services.map((s) => !f.services.length || f.services.some((wanted) => serviceMatches(wanted, s)));
   const wanted = cellWanted(f, services);
   const narrow = f.words.length + f.services.length > 0 || f.show !== 'all' || f.from || f.to;
-  const rows = new Set(), columns = new Set(), visible = new Map();
+  const large = D.parties.length > 60, rows = new Set(), columns = new Set(), visible = new Map();
+  let left = 0;
   const count = new Set();
   for (let from = 0; from < D.parties.length; from++) {
     if (f.from && name(from) !== f.from) continue;
@@ -132,13 +133,15 @@ const select = () => {
       if (!named[from] && !named[to]) continue;
       const cells = cellsOf(from, to).filter(wanted);
       if (!cells.length && narrow) continue;
+      // Of many, who was looked for is shown with whom it has to do: what does not pass, and should not, is left out.
+      if (large && f.words.length && !(named[from] && named[to]) && [2, 5].includes(stateOf(cells))) { left += 1; continue; }
       visible.set(from * D.parties.length + to, cells);
       rows.add(from); columns.add(to);
       for (const i of cells) count.add(i);
     }
   }
   const order = (set) => [...set].sort((a, b) => a - b);
-  shown = { rows: order(rows), columns: order(columns), visible, cells: count.size };
+  shown = { rows: order(rows), columns: order(columns), visible, cells: count.size, left };
 };
 
 // ---------------------------------------------------------------- the matrix
@@ -178,7 +181,7 @@ const drawGrid = () => {
   if (first) first.tabIndex = 0;
   markChosen();
   drawPicture();
-  $('shown').textContent = `${plural(shown.cells, 'flow')} shown: ${plural(rows.length, 'source')}, ${plural(columns.length, 'target')}.`;
+  $('shown').textContent = `${plural(shown.cells, 'flow')} shown: ${plural(rows.length, 'source')}, ${plural(columns.length, 'target')}.${shown.left ? ` ${plural(shown.left, 'pair')} between which nothing passes ${shown.left === 1 ? 'is' : 'are'} left out; choose From or To to see them.` : ''}`;
 };
 // Large matrices also as a picture: a square a pair, in the colours of the signs.
 const drawPicture = () => {
@@ -308,15 +311,23 @@ const cut = (rows, most, make, what) => {
   return [first, more];
 };
 
+// Findings of one kind and severity stand together; where there are many, the first of them speaks for the others.
 const drawFindings = () => {
   const high = { high: 0, medium: 1, low: 2 };
-  const findings = [...D.findings].sort((a, b) => high[a.severity] - high[b.severity]);
+  const verdicts = (f) => /^(passes|blocked|kernel)-/.test(f.kind) ? 0 : 1; // what is, before what could be narrower
+  const groups = new Map();
+  for (const f of D.findings) {
+    const key = `${f.severity} ${f.kind}`;
+    if (groups.has(key)) groups.get(key).push(f); else groups.set(key, [f]);
+  }
+  const order = [...groups.values()].sort(([a], [b]) => high[a.severity] - high[b.severity] || verdicts(a) - verdicts(b));
   const one = (f) => el('article', { class: `finding ${f.severity}` },
     el('div', {}, el('span', { class: 'tag' }, f.severity), f.what),
     f.remedy ? el('div', { class: 'remedy' }, f.remedy) : null,
     el('div', { class: 'kind mono' }, f.kind));
-  const make = (list) => el('div', {}, list.map(one));
-  fill('findings', findings.length ? cut(findings, 25, make, 'finding') : el('p', {}, 'None. Wherever intent and kernel (and packets, where some were sent) say something, they say the same.'));
+  const group = (list) => list.length <= 3 ? list.map(one) : [one(list[0]),
+    el('details', { class: 'alike' }, el('summary', {}, `${plural(list.length - 1, 'more finding')} of the kind ${list[0].kind}`), list.slice(1).map(one))];
+  fill('findings', order.length ? order.flatMap(group) : el('p', {}, 'None. Wherever intent and kernel (and packets, where some were sent) say something, they say the same.'));
 };
 
 const drawFlows = () => {
@@ -334,8 +345,14 @@ const drawFlows = () => {
     const all = containers.length > 3 && containers.length >= bridged.length - 1;
     return [...(all ? ['every other container'] : containers.length ? [listOf(containers.map(name), 8)] : []), ...others].join(', ');
   };
-  const rows = [...groups.values()].sort((a, b) => a.cell[C.to] - b.cell[C.to] || a.cell[C.service] - b.cell[C.service]);
-  const line = (group) => row(sources(group), name(group.cell[C.to]), el('span', { class: 'mono' }, D.services[group.cell[C.service]]),
+  const rank = (group) => ['link', 'publish', 'hairpin', 'shared'].indexOf(D.ways[group.cell[C.way]].way) + 1 || 9;
+  const merged = new Map();
+  for (const group of [...groups.values()].sort((a, b) => rank(a) - rank(b) || a.cell[C.to] - b.cell[C.to] || a.cell[C.service] - b.cell[C.service])) {
+    const key = [sources(group), group.cell[C.service], wayShort(D.ways[group.cell[C.way]]), group.cell[C.reason], group.cell[C.intent], group.cell[C.probe]].join();
+    if (merged.has(key)) merged.get(key).targets.push(name(group.cell[C.to])); else merged.set(key, { ...group, targets: [name(group.cell[C.to])] });
+  }
+  const rows = [...merged.values()];
+  const line = (group) => row(sources(group), listOf(group.targets, 8), el('span', { class: 'mono' }, D.services[group.cell[C.service]]),
     wayShort(D.ways[group.cell[C.way]]), D.reasons[group.cell[C.reason]].words,
     el('span', { class: `v ${agrees(group.cell) ? 'allow' : 'bad'}` }, agrees(group.cell) ? '● agreed' : '! disagreed'));
   const make = (list) => table(['From', 'To', 'Service', 'Way', 'Because', 'Verdicts'], list.map(line));
@@ -435,14 +452,20 @@ const drawTopology = () => {
 
 // ---------------------------------------------------------------- the page
 
+const flowsSay = (bad, open, three) => bad ? `${plural(bad, 'flow')} where the verdicts disagree`
+  : open ? `${three} agree; ${plural(open, 'flow')} cannot be judged` : `${three} agree in all ${plural(D.cells.length, 'flow')}`;
 const drawSummary = () => {
   const bad = D.cells.filter((c) => !agrees(c)).length, passing = D.cells.filter((c) => c[C.kernel] === ALLOW).length;
   const open = D.cells.filter((c) => c[C.kernel] === OPEN).length, probed = D.cells.filter((c) => c[C.probe] >= 0).length;
   const three = probed ? `Intent, kernel and ${plural(probed, 'probed flow')}` : 'Intent and kernel';
-  const says = bad ? `${plural(bad, 'flow')} where the verdicts disagree` : open ? `${three} agree; ${plural(open, 'flow')} cannot be judged` : `${three} agree in all ${plural(D.cells.length, 'flow')}`;
+  const drift = D.drift ? D.drift.differences.length : 0, broken = Boolean(D.history && D.history.broken);
+  const beside = [drift && plural(drift, 'difference') + ' between what should be and what is (see Drift)', broken && 'the chain of the history is broken'].filter(Boolean);
+  const wrong = bad || beside.length;
+  const says = [bad || !beside.length ? flowsSay(bad, open, three) : null, ...beside].filter(Boolean).join('; ');
+  const title = bad ? '! Disagreement' : beside.length ? (drift ? '! Drift' : '! Broken history') : open ? '? Open questions' : '✓ Agreement';
   const figure = (n, what) => el('div', { class: 'figure' }, el('b', {}, n.toLocaleString('en')), el('span', {}, what));
   $('summary').replaceChildren(
-    el('div', { class: `figure verdict ${bad ? 'bad' : open ? 'open' : ''}` }, el('b', {}, bad ? '! Disagreement' : open ? '? Open questions' : '✓ Agreement'), el('span', {}, says)),
+    el('div', { class: `figure verdict ${wrong ? 'bad' : open ? 'open' : ''}` }, el('b', {}, title), el('span', {}, says)),
     figure(D.parties.filter((p) => p.kind === 'container').length, 'containers'), figure(passing, 'flows pass'),
     figure(D.cells.length - passing - open, 'flows do not'), figure(D.findings.length, D.findings.length === 1 ? 'finding' : 'findings'));
 };
@@ -491,6 +514,7 @@ document.addEventListener('keydown', (event) => {
 const dark = () => document.documentElement.dataset.theme ? document.documentElement.dataset.theme === 'dark' : matchMedia('(prefers-color-scheme: dark)').matches;
 const showTheme = () => $('theme').setAttribute('aria-pressed', String(dark()));
 $('theme').addEventListener('click', () => { document.documentElement.dataset.theme = dark() ? 'light' : 'dark'; showTheme(); drawPicture(); });
+addEventListener('beforeprint', () => document.querySelectorAll('details').forEach((d) => { d.open = true; }));
 $('print').addEventListener('click', () => print());
 
 // Served live: the page asks for what has changed since; a file has nobody to ask.

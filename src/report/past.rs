@@ -53,9 +53,16 @@ impl Change {
             Happening::Found => changes.insert(0, "what is so without an entry that tells of it".to_owned()),
             Happening::Admit { .. } | Happening::Dismiss { .. } => {}
         }
-        let (request, by) = (entry.origin.request().to_owned(), entry.origin.by());
+        let (request, by) = (shortened(entry.origin.request()), entry.origin.by());
         Self { seq: entry.entry, time: entry.time.clone(), changes, request, by }
     }
+}
+
+/// The same with ids of containers as people see them: twelve of their 64 digits.
+fn shortened(text: &str) -> String {
+    let is_id = |word: &str| word.len() == 64 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let short = |word: &str| if is_id(word) { word[..12].to_owned() } else { word.to_owned() };
+    text.split('/').map(short).collect::<Vec<_>>().join("/")
 }
 
 /// Denied packets.
@@ -121,5 +128,16 @@ fn who(one: &Correspondent) -> String {
         (None, Some(address), _) => address,
         (None, None, Some(interface)) => format!("port {interface}"),
         (None, None, None) => "?".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn ids_are_short() {
+        let id = "ab".repeat(32);
+        let short = super::shortened(&format!("POST /v1.50/containers/{id}/start"));
+        assert_eq!(short, "POST /v1.50/containers/abababababab/start");
+        assert_eq!(super::shortened(""), "");
     }
 }
