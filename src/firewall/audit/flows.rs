@@ -91,7 +91,9 @@ impl Kernel {
         if let Some(end) = end(&request, false) {
             return end;
         }
-        let mut arrival = None;
+        let (mut arrival, mut stopped) = (None, None);
+        let mut answered = false;
+        let questions = || request.ways.iter().flat_map(|way| &way.assuming).map(|(question, _)| question.clone());
         let mut seen: Vec<&Way> = Vec::new();
         for way in &request.ways {
             if seen.iter().any(|other| other.fate == way.fate && other.flow == way.flow) {
@@ -103,16 +105,23 @@ impl Kernel {
                 Err(what) => return Outcome::Unknown { because: vec![what], answer: true },
             };
             if arrival.is_some_and(|other| other != arrives) {
-                let because = request.ways.iter().flat_map(|way| &way.assuming).map(|(question, _)| question.clone());
-                return Outcome::Unknown { because: because.collect(), answer: false };
+                return Outcome::Unknown { because: questions().collect(), answer: false };
             }
             arrival = Some(arrives);
             let back = self.evaluate(&answer, way.flow.as_ref().map(Flow::answered).as_ref(), false);
-            if let Some(end) = end(&back, true) {
-                return end;
+            match end(&back, true) {
+                None => answered = true,
+                Some(unknown @ Outcome::Unknown { .. }) => return unknown,
+                Some(stop) => stopped = stopped.or(Some(stop)),
             }
         }
-        match (arrival, request.ways.first()) {
+        match stopped {
+            // Some answers come back, and some do not.
+            Some(_) if answered => return Outcome::Unknown { because: questions().collect(), answer: true },
+            Some(stop) => return stop,
+            None => {}
+        }
+        match (arrival, plainest(&request)) {
             (Some(arrival), Some(way)) => Outcome::Passes { arrival, by: way.passed.clone(), led_by: way.led_by },
             _ => Outcome::Unknown { because: vec!["where it arrives".to_owned()], answer: false },
         }
@@ -158,8 +167,8 @@ impl Kernel {
         if outcomes.all(|other| other == first) { first } else { whole }
     }
 
-    /// The first answer, and where the packet that it answers has arrived.
-    fn answer_to(&self, packet: &Packet, way: &Way) -> Result<(Packet, Arrival), String> {
+    /// The first answer to a packet that arrives by this way, and where it has arrived; or what is not known of that.
+    pub fn answer_to(&self, packet: &Packet, way: &Way) -> Result<(Packet, Arrival), String> {
         let at = match way.fate {
             Fate::Delivered => Entry::Local,
             Fate::Sent { interface } => Entry::Interface(interface),
@@ -209,12 +218,17 @@ impl Outcome {
     }
 }
 
+/// Of several ways that end alike, the one that assumes least: rules for single ports match on the others.
+fn plainest(explanation: &Explanation) -> Option<&Way> {
+    explanation.ways.iter().min_by_key(|way| way.assuming.iter().filter(|(_, answer)| *answer).count())
+}
+
 /// `None` where it arrives.
 fn end(explanation: &Explanation, answer: bool) -> Option<Outcome> {
     match &explanation.judgement {
         Judgement::Accept => None,
         Judgement::Drop | Judgement::Reject => {
-            let way = explanation.ways.first();
+            let way = plainest(explanation);
             let lost = way.and_then(|way| match &way.fate {
                 Fate::Lost(why) => Some(why.clone()),
                 _ => None,
@@ -248,5 +262,103 @@ impl Transport {
             Self::Icmp { kind: 128, code } => Self::Icmp { kind: 129, code },
             other => other,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::bytecode::{
+        Base, Chain, ChainKind, Comparison, Expression, Hook, Layer, Rule, Ruleset, Table, Verdict,
+    };
+    use super::super::network::{Interface, Network, Route, RouteKind, RoutingRule, Way as Hop};
+    use super::*;
+
+    const ETH0: u32 = 2;
+
+    /// A machine 192.0.2.1 with one link, and the rules of two base chains.
+    fn kernel(prerouting: Vec<Vec<Expression>>, output: Vec<Vec<Expression>>) -> Kernel {
+        let chain = |hook, priority, rules: Vec<Vec<Expression>>| Chain {
+            name: "c".to_owned(),
+            handle: 1,
+            base: Some(Base { hook, priority, kind: ChainKind::Filter, accepts: true, devices: vec![] }),
+            rules: (2..).zip(rules).map(|(handle, expressions)| Rule { handle, comment: None, expressions }).collect(),
+        };
+        let table = Table {
+            family: Family::Ip,
+            name: "t".to_owned(),
+            dormant: false,
+            chains: vec![chain(Hook::Prerouting, -300, prerouting), chain(Hook::Output, -300, output)],
+            sets: vec![],
+            objects: vec![],
+        };
+        let route = |table, to: &str, kind| Route {
+            table,
+            destination: to.parse().expect("network"),
+            source: None,
+            metric: 0,
+            tos: 0,
+            kind,
+            ways: vec![Hop { interface: ETH0, gateway: None }],
+            preferred_source: None,
+            opaque: false,
+        };
+        let addresses = vec!["192.0.2.1/24".parse().expect("address")];
+        let eth0 = Interface { index: ETH0, name: "eth0".to_owned(), up: true, addresses, ..Interface::default() };
+        let network = Network {
+            interfaces: vec![eth0],
+            routes: vec![route(255, "192.0.2.1/32", RouteKind::Local), route(254, "192.0.2.0/24", RouteKind::Unicast)],
+            rules: vec![RoutingRule::usual(0, 255), RoutingRule::usual(32_766, 254)],
+            ..Network::default()
+        };
+        Kernel::new(Ruleset { generation: 1, tables: vec![table] }, network)
+    }
+
+    fn port(destination: bool, number: u16, then: Expression) -> Vec<Expression> {
+        let offset = if destination { 2 } else { 0 };
+        let with = number.to_be_bytes().to_vec();
+        vec![
+            Expression::Payload { to: 16, layer: Layer::Transport, offset, length: 2 },
+            Expression::Compare { from: 16, how: Comparison::Equal, with },
+            then,
+        ]
+    }
+
+    fn drop() -> Expression {
+        Expression::Verdict(Verdict::Drop)
+    }
+
+    fn packet(source: Option<u16>, destination: Option<u16>) -> Packet {
+        let transport = Transport::Tcp { source, destination, flags: 2 };
+        let (from, to) = ([192, 0, 2, 2].into(), [192, 0, 2, 1].into());
+        let content = Content::Ip { source: from, destination: to, transport };
+        Packet { entry: Entry::Interface(ETH0), source_mac: None, destination_mac: None, vlan: None, content }
+    }
+
+    #[test]
+    fn the_rule_that_stops_is_of_the_way_that_assumes_least() {
+        let kernel = kernel(vec![port(false, 68, drop()), port(true, 443, drop())], vec![]);
+        let Outcome::Stopped { by: Stop::Rule(place), .. } = kernel.flow(&packet(None, Some(443))) else {
+            panic!("it is stopped");
+        };
+        assert_eq!(kernel.named(place).handle, Some(3));
+    }
+
+    #[test]
+    fn where_some_answers_come_back_a_range_is_told_port_by_port() {
+        const STATE: u32 = 0;
+        const UNTRACKED: u32 = 1 << 6;
+        let untracked = vec![
+            Expression::Ct { to: 16, key: STATE, reply: None },
+            Expression::Compare { from: 16, how: Comparison::Equal, with: UNTRACKED.to_ne_bytes().to_vec() },
+            drop(),
+        ];
+        // Answers to what was not tracked are not either: as raw's output chain of the same rule has it.
+        let back = port(false, 5432, Expression::Notrack);
+        let kernel = kernel(vec![port(true, 5432, Expression::Notrack)], vec![back, untracked]);
+        let rows = kernel.flows(1, 65_535, packet);
+        let ends: Vec<_> =
+            rows.iter().map(|(first, last, it)| (*first, *last, matches!(it, Outcome::Passes { .. }))).collect();
+        assert!(ends.contains(&(5432, 5432, false)), "{ends:?}");
+        assert!(ends.iter().all(|(first, last, passes)| *passes != (*first..=*last).contains(&5432)), "{ends:?}");
     }
 }

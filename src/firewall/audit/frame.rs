@@ -103,7 +103,7 @@ impl Flow {
     }
 
     /// The same flow as its first answer sees it.
-    pub(super) fn answered(&self) -> Self {
+    pub fn answered(&self) -> Self {
         Self { state: State::Established, reply: true, decided: (true, true), ..self.clone() }
     }
 
