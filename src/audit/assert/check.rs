@@ -95,8 +95,7 @@ impl<'a> View<'a> {
     fn line(&self, line: &Line) -> Expectation {
         let mut found = Found::default();
         for who in line.from.iter().chain(&line.to) {
-            let nobody = !self.matrix.parties.iter().any(|party| who.means(party));
-            if nobody && who.is_one() {
+            if !who.is_place() && !self.matrix.parties.iter().any(|party| who.means(party)) {
                 found.note(Outcome::Unknown, || format!("there is no {who} that runs"));
             }
         }

@@ -172,9 +172,9 @@ impl Who {
         }
     }
 
-    /// It names one container, which should exist. (A machine without a way out has no outside, and that is no mistake.)
-    pub fn is_one(&self) -> bool {
-        matches!(self, Self::Named(name) if !name.contains('*') && !matches!(name.as_str(), "host" | "lan" | "outside"))
+    /// It names no containers. (A machine without a way out has no outside, and that is no mistake.)
+    pub fn is_place(&self) -> bool {
+        matches!(self, Self::Named(name) if matches!(name.as_str(), "host" | "lan" | "outside"))
     }
 }
 

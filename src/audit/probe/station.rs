@@ -87,6 +87,8 @@ pub(super) enum Where {
     Arriving,
     /// It went out by the interface.
     Leaving,
+    /// It came in by the interface, and is sent to another hardware address: only who listens to everything hears it.
+    Overheard,
     /// The stack took it.
     Stack,
 }
@@ -179,9 +181,14 @@ impl Station {
         }
         let Some(wire) = &self.wire else { return };
         while let Ok((length, from)) = recvfrom::<LinkAddr>(wire.socket.as_raw_fd(), &mut bytes) {
-            /// `sll_pkttype` of frames that this side sends (linux/if_packet.h).
+            /// `sll_pkttype` of frames that are sent to others, and of those that this side sends (linux/if_packet.h).
+            const OTHERHOST: u8 = 3;
             const OUTGOING: u8 = 4;
-            let way = if from.is_some_and(|it| it.pkttype() == OUTGOING) { Where::Leaving } else { Where::Arriving };
+            let way = match from.map(|it| it.pkttype()) {
+                Some(OUTGOING) => Where::Leaving,
+                Some(OTHERHOST) => Where::Overheard,
+                _ => Where::Arriving,
+            };
             if let Some(heard) = Heard::frame(self.run, &bytes[..length.min(LOOK)]) {
                 note(way, heard);
             }

@@ -73,6 +73,8 @@ enum Make {
 const NOBODY: Mac = [0x06, 0x70, 0x72, 0x6f, 0x62, 0x65];
 /// An address of IPv6 that nobody has.
 const NOBODY_6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0x470, 0x726f, 0x6265, 1);
+/// The place of the host's station.
+const HOST: usize = 0;
 /// Any VLAN but the default one.
 const SOME_VLAN: u16 = 2;
 /// Of DHCP servers.
@@ -198,7 +200,7 @@ impl Stray {
     ) -> (Verdict, String) {
         let arrived: BTreeSet<_> = heard
             .iter()
-            .filter(|(place, way, sign)| *place != self.from && *sign == Sign::Asked && self.harms(*way))
+            .filter(|(place, way, sign)| *place != self.from && *sign == Sign::Asked && self.harms(*place, *way))
             .map(|(place, ..)| names[*place].as_str())
             .collect();
         match (arrived.is_empty(), deaf) {
@@ -212,8 +214,14 @@ impl Stray {
         }
     }
 
-    fn harms(&self, way: Where) -> bool {
-        way == Where::Stack || way == Where::Arriving && !self.at_host
+    /// A container that gets what is for another can read it. The host's own stack drops it, and sees everything anyhow.
+    fn harms(&self, place: usize, way: Where) -> bool {
+        match way {
+            Where::Stack => true,
+            Where::Arriving => !self.at_host,
+            Where::Overheard => !self.at_host && place != HOST,
+            Where::Leaving => false,
+        }
     }
 }
 
@@ -292,7 +300,7 @@ mod tests {
 
     #[test]
     fn arriving_at_the_bridge_is_no_harm_to_its_loopback() {
-        let strays = Stray::of(&lay(2, true), 0, 40_000);
+        let strays = Stray::of(&lay(2, false), 0, 40_000);
         let names = ["host", "c2", "c3"].map(str::to_owned);
         let judge = |what: &str, heard: (usize, Where)| {
             let stray = strays.iter().find(|it| it.what.contains(what)).unwrap();
@@ -303,6 +311,8 @@ mod tests {
         assert_eq!(judge("0x88b5", (0, Where::Arriving)), Verdict::Allow);
         assert_eq!(judge("0x88b5", (1, Where::Leaving)), Verdict::Deny, "it is the sender itself");
         assert_eq!(judge("0x88b5", (2, Where::Leaving)), Verdict::Deny);
+        assert_eq!(judge("straight", (0, Where::Overheard)), Verdict::Deny, "it is not for the host, which drops it");
+        assert_eq!(judge("straight", (2, Where::Overheard)), Verdict::Allow, "who it is not for can read it");
         let deaf = strays[0].judge(&Hearings::new(), &names, &["c3"], 300);
         assert_eq!(deaf.0, Verdict::Unknown);
     }

@@ -98,7 +98,6 @@ fn a_joined_container_is_where_the_other_is() {
 fn who_does_not_exist_is_unknown() {
     let (outcome, flows) = one("[[deny]]\nfrom='wbe'\nto='db'");
     assert_eq!((outcome, flows.as_slice()), (Outcome::Unknown, ["there is no wbe that runs".to_owned()].as_slice()));
-    assert_eq!(one("[[deny]]\nfrom='wbe-*'\nto='db'").0, Outcome::Ok);
 }
 
 #[test]
@@ -134,4 +133,18 @@ fn the_worst_decides() {
     assert_eq!(code("[[allow]]\nfrom='web'\nto='db'"), 0);
     assert_eq!(code("[[deny]]\nfrom='web'\nto='db'\n[[deny]]\nfrom='x'\nto='db'"), 1);
     assert_eq!(code("[[deny]]\nfrom='x'\nto='db'"), 2);
+}
+
+/// What is said of nobody is not kept by anybody.
+#[test]
+fn who_does_not_run_keeps_no_promise() {
+    for who in ["label:tier=none", "label:nothing", "cache-*", "cache"] {
+        for (from, to) in [(who, "db"), ("web", who)] {
+            let text = format!("[[deny]]\nfrom = \"{from}\"\nto = \"{to}\"\n");
+            let (outcome, flows) = one(&text);
+            assert_eq!(outcome, Outcome::Unknown, "{text}");
+            assert_eq!(flows, [format!("there is no {who} that runs")]);
+        }
+    }
+    assert_eq!(one("[[deny]]\nfrom = \"outside\"\nto = \"db\"\n").0, Outcome::Ok, "there is no way out");
 }

@@ -32,7 +32,7 @@ impl Try {
         // What could not be tried is not known: neither agreed nor otherwise.
         let (text, probe) = probe.map_err(|error| error.with_code(UNKNOWN))?;
         print(&if self.json { text } else { table(&probe) })?;
-        Ok(if probe.sent.iter().all(Sent::agrees) { 0 } else { DRIFT })
+        Ok(code(&probe.sent))
     }
 
     async fn answer(&self, client: &Client, query: &[(&str, &str)]) -> Result<(String, Probe), CliError> {
@@ -40,6 +40,16 @@ impl Try {
         let answer = answer.into_body().collect().await.map_err(|error| CliError::new(error.to_string()))?.to_bytes();
         let value: serde_json::Value = ask::read(&answer)?;
         Ok((format!("{value:#}\n"), ask::read(&answer)?))
+    }
+}
+
+/// Whether all is as it should be; where nothing could be said of any flow, that is not known.
+fn code(sent: &[Sent]) -> u8 {
+    let mut flows = sent.iter().filter(|it| it.cell.is_some()).peekable();
+    match () {
+        () if !sent.iter().all(Sent::agrees) => DRIFT,
+        () if flows.peek().is_some() && flows.all(|it| it.found == Verdict::Unknown) => UNKNOWN,
+        () => 0,
     }
 }
 
@@ -89,6 +99,7 @@ fn sum(sent: &[Sent]) -> String {
     let verdict = match (disagree, unknown) {
         _ if sent.is_empty() => "nothing was tried".to_owned(),
         (0, 0) => "all as intended".to_owned(),
+        (0, unknown) if code(sent) == UNKNOWN => format!("nothing can be said, {unknown} unknown"),
         (0, unknown) => format!("as intended, but for {unknown} unknown"),
         (disagree, 0) => format!("{disagree} disagree"),
         (disagree, unknown) => format!("{disagree} disagree, {unknown} unknown"),
@@ -144,5 +155,7 @@ mod tests {
         ");
         assert_eq!(sum(&probe.sent[..1]), "1 packets, 1 flows, 0 frames that nobody may send: all as intended\n");
         assert!(sum(&[]).ends_with("nothing was tried\n"));
+        assert_eq!((code(&probe.sent), code(&probe.sent[..1]), code(&probe.sent[..2])), (DRIFT, 0, 0));
+        assert_eq!((code(&probe.sent[1..2]), code(&[])), (UNKNOWN, 0));
     }
 }
