@@ -10,7 +10,7 @@
 //! | [`store`] | SQLite: what must survive the daemon | `model` |
 //! | [`netns`] | network namespaces | `model`, `sys` |
 //! | [`bridge`] | the bridge, veth pairs, address pools | `model`, `netns`, `sys` |
-//! | [`firewall`] | intent → nftables, applied as one transaction; [`firewall::audit`]: what the kernel does with a packet, and why | `model` |
+//! | [`firewall`] | intent → nftables, applied as one transaction; [`firewall::audit`]: what the kernel does with a packet, and why | `model`, `sys` |
 //! | [`dns`] | hosts, resolv.conf and hostname files; the server for names | `model`, `sys` |
 //! | [`images`] | references, archives, layers | `model`, `store`, `sys` |
 //! | [`runner`] | the shim and the OCI runtimes | `model`, `sys` |

@@ -9,6 +9,7 @@ use std::thread;
 
 use ipnetwork::IpNetwork;
 
+use super::probe;
 use crate::firewall::audit::Kernel;
 use crate::firewall::audit::network::{Interface, RouteKind};
 use crate::firewall::audit::snapshot;
@@ -30,8 +31,9 @@ pub(super) fn read(pins: &[(ContainerId, NetNs)]) -> BTreeMap<ContainerId, Insid
     let (next, found) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
     let work = || {
         while let Some((id, pin)) = pins.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let read =
-                pin.enter(|| Some(Inside { kernel: snapshot::read().ok()?, sockets: sockets::listening().ok()? }));
+            let read = pin.enter(|| {
+                Some(Inside { kernel: probe::beside(snapshot::read_inside).ok()?, sockets: sockets::listening().ok()? })
+            });
             if let Ok(Some(inside)) = read {
                 found.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(id.clone(), inside);
             }

@@ -33,7 +33,10 @@ impl Instruction {
 const PROG_LOAD: libc::c_int = 5;
 const PROG_ATTACH: libc::c_int = 8;
 const PROG_QUERY: libc::c_int = 16;
+const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 const LINK_CREATE: libc::c_int = 28;
+const LINK_GET_FD_BY_ID: libc::c_int = 30;
+const LINK_GET_NEXT_ID: libc::c_int = 31;
 const PROG_TYPE_CGROUP_DEVICE: u32 = 15;
 const PROG_TYPE_SK_LOOKUP: u32 = 30;
 const CGROUP_DEVICE: u32 = 6;
@@ -75,6 +78,50 @@ struct Query {
     attach_flags: u32,
     programs: u64,
     count: u32,
+}
+
+/// Union bpf_attr for BPF_PROG_QUERY as far as Linux 6.6 writes to it.
+#[repr(C)]
+#[derive(Default)]
+struct Queried {
+    interface: u32,
+    attach_type: u32,
+    query_flags: u32,
+    attach_flags: u32,
+    programs: u64,
+    count: u32,
+    padding: u32,
+    program_flags: u64,
+    links: u64,
+    link_flags: u64,
+    revision: u64,
+}
+
+/// The start of union bpf_attr for BPF_LINK_GET_NEXT_ID and BPF_LINK_GET_FD_BY_ID.
+#[repr(C)]
+struct Id {
+    id: u32,
+    next: u32,
+    flags: u32,
+}
+
+/// The start of union bpf_attr for BPF_OBJ_GET_INFO_BY_FD.
+#[repr(C)]
+struct Info {
+    descriptor: u32,
+    length: u32,
+    to: u64,
+}
+
+/// A program that netfilter calls at a hook (`BPF_LINK_TYPE_NETFILTER`, Linux 6.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NetfilterLink {
+    /// The address family: `AF_INET` or `AF_INET6`.
+    pub family: u32,
+    /// `NF_INET_…`.
+    pub hook: u32,
+    /// Lower runs earlier.
+    pub priority: i32,
 }
 
 /// The start of union bpf_attr for BPF_PROG_ATTACH.
@@ -173,5 +220,58 @@ pub fn socket_lookups(namespace: impl AsFd) -> io::Result<u32> {
     match unsafe { libc::syscall(libc::SYS_bpf, PROG_QUERY, &raw mut query, size_of::<Query>()) } {
         0 => Ok(query.count),
         _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// How many programs see what comes in or goes out by an interface of the calling thread's namespace (tcx, Linux 6.6).
+pub fn tcx_programs(interface: u32) -> io::Result<u32> {
+    const INGRESS: u32 = 46;
+    const EGRESS: u32 = 47;
+    let mut count = 0;
+    for attach_type in [INGRESS, EGRESS] {
+        let mut query = Queried { interface, attach_type, ..Queried::default() };
+        // SAFETY: `query` is laid out as the kernel reads and writes it, its size is passed, and it asks for no list.
+        match unsafe { libc::syscall(libc::SYS_bpf, PROG_QUERY, &raw mut query, size_of::<Queried>()) } {
+            0 => count += query.count,
+            _ => return Err(io::Error::last_os_error()),
+        }
+    }
+    Ok(count)
+}
+
+/// Programs that netfilter calls, of all namespaces: the kernel does not tell of which.
+pub fn netfilter_links() -> io::Result<Vec<NetfilterLink>> {
+    const NETFILTER: u32 = 10;
+    let mut found = Vec::new();
+    let mut at = Id { id: 0, next: 0, flags: 0 };
+    loop {
+        // SAFETY: `at` is laid out as the kernel reads and writes it, and its size is passed.
+        if unsafe { libc::syscall(libc::SYS_bpf, LINK_GET_NEXT_ID, &raw mut at, size_of::<Id>()) } != 0 {
+            let error = io::Error::last_os_error();
+            return if error.raw_os_error() == Some(libc::ENOENT) { Ok(found) } else { Err(error) };
+        }
+        at.id = at.next;
+        let of = Id { id: at.id, next: 0, flags: 0 };
+        // SAFETY: as above. A descriptor that is returned is new and owned by nobody else.
+        let link = unsafe {
+            match i32::try_from(libc::syscall(libc::SYS_bpf, LINK_GET_FD_BY_ID, &raw const of, size_of::<Id>())) {
+                Ok(fd) if fd >= 0 => OwnedFd::from_raw_fd(fd),
+                // It has gone meanwhile.
+                _ => continue,
+            }
+        };
+        // struct bpf_link_info: type, id, program, padding, and what belongs to the type.
+        let mut info = [0_u32; 64];
+        let asked = Info {
+            descriptor: link.as_raw_fd().cast_unsigned(),
+            length: size_of_val(&info) as u32,
+            to: info.as_mut_ptr() as u64,
+        };
+        // SAFETY: `asked` is laid out as the kernel reads and writes it, its size is passed, and the memory that it points
+        // at is as long as it says and outlives the call.
+        let done = unsafe { libc::syscall(libc::SYS_bpf, OBJ_GET_INFO_BY_FD, &raw const asked, size_of::<Info>()) };
+        if let (0, [NETFILTER, _, _, _, family, hook, priority, ..]) = (done, info) {
+            found.push(NetfilterLink { family, hook, priority: priority.cast_signed() });
+        }
     }
 }

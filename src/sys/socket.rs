@@ -33,6 +33,17 @@ pub fn packet() -> io::Result<OwnedFd> {
     }
 }
 
+/// A netlink socket that asks for IPsec's policies and states (`NETLINK_XFRM`); kernels without IPsec refuse it.
+pub fn netlink_xfrm() -> io::Result<OwnedFd> {
+    // SAFETY: takes integers only; the descriptor returned is new and owned by nobody else.
+    unsafe {
+        match libc::socket(libc::AF_NETLINK, libc::SOCK_RAW | libc::SOCK_CLOEXEC, libc::NETLINK_XFRM) {
+            fd if fd >= 0 => Ok(OwnedFd::from_raw_fd(fd)),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+}
+
 /// Has a packet socket hear all frames that come and go at one interface of its namespace, and send there.
 pub fn bind_packet(socket: impl AsFd, interface: u32) -> io::Result<()> {
     let address = link(interface, libc::ETH_P_ALL as u16)?;

@@ -42,7 +42,7 @@ pub(super) fn may_itself(container: &Container) -> bool {
 /// Reads a namespace.
 pub(super) fn read(namespace: &File) -> Result<Inside, snapshot::SnapshotError> {
     let entered = netns::enter(namespace, || {
-        let kernel = snapshot::read()?;
+        let kernel = super::super::probe::beside(snapshot::read_inside)?;
         let tables =
             kernel.ruleset().tables.iter().filter(|table| table.chains.iter().any(|chain| chain.base.is_some()));
         let tables = tables.map(|table| format!("{} {}", table.family.word(), table.name)).collect();

@@ -349,6 +349,11 @@ pub(super) fn programs(options: &NetworkOptions, network: &Network) -> Vec<Diffe
             let remedy = format!("look at it with `bpftool net`, take it off with `ip link set {name} xdp off`");
             differences.push(theirs(Subject::Foreign, "xdp-program", what, remedy));
         }
+        if interface.tcx {
+            let what = format!("a tcx program at {name} sees frames before the firewall does, or last");
+            let remedy = "look at it with `bpftool net` and `bpftool link`, and end the program that holds it";
+            differences.push(theirs(Subject::Foreign, "tcx-program", what, remedy));
+        }
         let queues = network.queues.iter().filter(|queue| queue.interface == interface.index);
         for queue in queues.filter(|queue| queue.kind != "noqueue") {
             let what = match queue.kind.as_str() {
@@ -494,5 +499,6 @@ mod tests {
         assert_eq!(kinds(true, |it| it.neighbours[0].mac = [9; 6]), ["neighbour-stolen"]);
         assert_eq!(kinds(true, |it| it.queues[0].kind = "clsact".to_owned()), ["tc-queue"]);
         assert_eq!(kinds(true, |it| it.interfaces[1].xdp = true), ["xdp-program"]);
+        assert_eq!(kinds(true, |it| it.interfaces[1].tcx = true), ["tcx-program"]);
     }
 }

@@ -36,7 +36,7 @@ mod volley;
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{PoisonError, RwLock};
 
 use ipnetwork::Ipv4Network;
 
@@ -49,7 +49,14 @@ use round::{Frames, Round, Setting};
 use station::{Seat, Site};
 
 /// Probes of one daemon go one after another: what they send is bounded, and so is what the host has to bear.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+static ONE_AT_A_TIME: RwLock<()> = RwLock::new(());
+
+/// What is seen in a container's namespace, and whether no probe is under way meanwhile: probes have programs there that
+/// choose sockets.
+pub(in crate::audit) fn beside<T>(look: impl FnOnce(bool) -> T) -> T {
+    let quiet = ONE_AT_A_TIME.try_read();
+    look(quiet.is_ok())
+}
 
 /// Sends probes for the flows of those who are wanted, and frames that nobody may send; blocking, for a second or two.
 pub fn probe(engine: &Engine, wanted: &Wanted) -> Result<Probe, AuditError> {
@@ -61,7 +68,7 @@ pub fn probe(engine: &Engine, wanted: &Wanted) -> Result<Probe, AuditError> {
 pub fn flows(engine: &Engine, reading: &Reading, matrix: &Matrix, wanted: &Wanted) -> Result<Probe, AuditError> {
     let cast = Cast::of(reading);
     let from = wanted.from.as_deref().map(|who| cast.find(who)).transpose()?;
-    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = ONE_AT_A_TIME.write().unwrap_or_else(PoisonError::into_inner);
     let began = format!("{:.3}", jiff::Timestamp::now());
     let network = engine.network();
     let sites = Sites::of(&engine.list(), network);

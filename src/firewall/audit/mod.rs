@@ -74,6 +74,7 @@ pub use explanation::{Explanation, Judgement, Step, Way};
 pub use flows::{Arrival, EPHEMERAL, Named, Outcome, Place, Stop};
 pub use frame::{Flow, State, Tuple};
 pub use packet::{Content, Entry, Mac, Packet, Transport};
+pub use ports::told_apart as ports_told_apart;
 pub use walk::Fate;
 
 /// A network namespace as the audit sees it.
@@ -87,7 +88,7 @@ pub struct Kernel {
 }
 
 /// More ways than this through open questions are not gone: the answer is then unknown.
-const MOST_WAYS: usize = 256;
+pub const MOST_WAYS: usize = 256;
 
 impl Kernel {
     /// Makes a ruleset ready: indexes its sets, orders its chains.
@@ -153,12 +154,32 @@ impl Kernel {
         loop {
             ways.push(self.one_way(packet, flow, traced, &mut choices));
             if !choices.next_run() {
-                return Explanation::of(packet, ways, false).but_for(&self.network.unmodelled);
+                let unmodelled = match self.network.unmodelled.is_empty() {
+                    true => Vec::new(),
+                    false => self.network.unmodelled_for(&self.passed_by(packet, &ways)),
+                };
+                return Explanation::of(packet, ways, false).but_for(&unmodelled);
             }
             if ways.len() == MOST_WAYS {
                 return Explanation::of(packet, ways, true);
             }
         }
+    }
+
+    /// Interfaces that a packet passes: where it comes in and where it goes out, and what these belong to.
+    fn passed_by(&self, packet: &Packet, ways: &[Way]) -> Vec<u32> {
+        let entry = match packet.entry {
+            Entry::Interface(index) => Some(index),
+            Entry::Local => None,
+        };
+        let ends = ways.iter().filter_map(|way| match way.fate {
+            Fate::Sent { interface } => Some(interface),
+            Fate::Flooded { bridge } => Some(bridge),
+            _ => None,
+        });
+        let all: Vec<u32> = entry.into_iter().chain(ends).collect();
+        let masters = all.iter().filter_map(|index| self.network.interface(*index)?.master);
+        masters.chain(all.iter().copied()).collect()
     }
 
     fn one_way(&self, packet: &Packet, flow: Option<&Flow>, traced: bool, choices: &mut Choices) -> Way {

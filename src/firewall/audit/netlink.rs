@@ -31,7 +31,11 @@ pub(super) struct Netlink {
 
 impl Netlink {
     pub(super) fn new(protocol: SockProtocol) -> io::Result<Self> {
-        let fd = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?;
+        Self::of(socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?)
+    }
+
+    /// By a socket of whichever protocol of netlink.
+    pub(super) fn of(fd: OwnedFd) -> io::Result<Self> {
         bind(fd.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
         // Dumps are cut to the reader's buffer, and a message is never larger than this (NLMSG_GOODSIZE and its like).
         Ok(Self { fd, sequence: 0, buffer: vec![0; 1 << 18] })

@@ -24,8 +24,10 @@ pub struct Network {
     pub queues: Vec<Queue>,
     /// Parameters of the namespace as a whole.
     pub sysctls: Sysctls,
-    /// What is here and is not modelled: tables of the legacy iptables, XDP programs.
+    /// What is here and is not modelled: tables of the legacy iptables, programs, transformations.
     pub unmodelled: Vec<String>,
+    /// Of these, those that see what passes one interface only.
+    pub unmodelled_at: Vec<(u32, String)>,
 }
 
 /// A queueing discipline.
@@ -73,6 +75,8 @@ pub struct Interface {
     pub peer: Option<u32>,
     /// An XDP program sees packets before anything else does.
     pub xdp: bool,
+    /// Programs (tcx) see packets before anything else does, or last.
+    pub tcx: bool,
     /// Its addresses with their prefixes.
     pub addresses: Vec<IpNetwork>,
     /// Its parameters.
@@ -273,7 +277,45 @@ pub struct ForwardingEntry {
     pub own: bool,
 }
 
+impl Queue {
+    /// Whether it passes on whatever it gets, sooner or later, unless there is too much of it.
+    pub fn passes_all(&self) -> bool {
+        const THEY_DO: [&str; 14] = [
+            "noqueue",
+            "pfifo_fast",
+            "pfifo",
+            "bfifo",
+            "fq",
+            "fq_codel",
+            "fq_pie",
+            "codel",
+            "pie",
+            "sfq",
+            "cake",
+            "mq",
+            "prio",
+            "mqprio",
+        ];
+        THEY_DO.contains(&self.kind.as_str())
+    }
+}
+
 impl Network {
+    /// What is not modelled and may see what passes these interfaces.
+    pub fn unmodelled_for(&self, interfaces: &[u32]) -> Vec<String> {
+        let elsewhere = |what: &&String| {
+            let mut of = self.unmodelled_at.iter().filter(|(_, it)| it == *what).peekable();
+            of.peek().is_some() && !of.any(|(at, _)| interfaces.contains(at))
+        };
+        self.unmodelled.iter().filter(|what| !elsewhere(what)).cloned().collect()
+    }
+
+    /// Notes what is not modelled at an interface.
+    pub fn add_unmodelled_at(&mut self, interface: u32, what: String) {
+        self.unmodelled.push(what.clone());
+        self.unmodelled_at.push((interface, what));
+    }
+
     /// An interface by index.
     pub fn interface(&self, index: u32) -> Option<&Interface> {
         let at = self.interfaces.binary_search_by_key(&index, |interface| interface.index).ok()?;

@@ -45,6 +45,12 @@ impl Ports {
     }
 }
 
+/// The first ports of rows that fare alike under these rules, of all ports in order; `None` where there is no telling.
+pub fn told_apart(ruleset: &Ruleset, network: &Network) -> Option<Vec<u16>> {
+    let rows = Ports::of(ruleset, network).rows(1, u16::MAX)?;
+    Some(rows.into_iter().map(|(first, _)| first).collect())
+}
+
 struct Starts(BTreeSet<u16>);
 
 impl Starts {

@@ -4,18 +4,21 @@
 //! is compared before and after; where it changed, or the kernel says that a listing was interrupted, all is read
 //! again.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 
+use ipnetwork::{IpNetwork, Ipv4Network};
 use nix::sys::socket::SockProtocol;
 
 use super::Kernel;
 use super::attributes::push;
-use super::bytecode::{Family, Ruleset, Table};
+use super::bytecode::{Expression, Family, Ruleset, Table, Verdict};
 use super::links::{self, Known};
 use super::netlink::Netlink;
 use super::network::{Interface, InterfaceSysctls, Network, Sysctls};
 use super::{decode, routes};
+use crate::sys::{bpf, socket};
 
 /// What went wrong while reading.
 #[derive(Debug, thiserror::Error)]
@@ -36,8 +39,25 @@ pub enum SnapshotError {
 
 const TRIES: usize = 20;
 
-/// Reads the calling thread's network namespace. Blocking, a few milliseconds for some thousand elements.
+/// Reads the calling thread's network namespace, this machine's. Blocking, a few milliseconds for some thousand elements.
 pub fn read() -> Result<Kernel, SnapshotError> {
+    let mut kernel = of_thread()?;
+    kernel.network.unmodelled.extend(netfilter_programs());
+    Ok(kernel)
+}
+
+/// The same of a container's, without programs of which the kernel does not tell the namespace; `lookups`: with programs that
+/// choose sockets for what arrives.
+pub fn read_inside(lookups: bool) -> Result<Kernel, SnapshotError> {
+    let mut kernel = of_thread()?;
+    let namespace = std::fs::File::open("/proc/thread-self/ns/net");
+    if lookups && namespace.and_then(bpf::socket_lookups).is_ok_and(|count| count > 0) {
+        kernel.network.unmodelled.push("a BPF program chooses sockets for what arrives (sk_lookup)".to_owned());
+    }
+    Ok(kernel)
+}
+
+fn of_thread() -> Result<Kernel, SnapshotError> {
     for _ in 0..TRIES {
         match once() {
             Ok(Some(kernel)) => return Ok(kernel),
@@ -60,7 +80,9 @@ fn once() -> Result<Option<Kernel>, SnapshotError> {
     let mut route = Netlink::new(SockProtocol::NetlinkRoute).map_err(failed("interfaces"))?;
     let before = generation(&mut nft).map_err(failed("the rules' generation"))?;
     let ruleset = ruleset(&mut nft, before).map_err(failed("rules"))?;
-    let network = network(&mut route)?;
+    let mut network = network(&mut route)?;
+    network.unmodelled.extend(arp_tables(&ruleset));
+    network.unmodelled.extend(transformations(&network));
     let after = generation(&mut nft).map_err(failed("the rules' generation"))?;
     Ok((before == after).then(|| Kernel::new(ruleset, network)))
 }
@@ -166,7 +188,12 @@ fn network(route: &mut Netlink) -> Result<Network, SnapshotError> {
     for message in route.dump(GET_LINK, &ANY).map_err(failed("interfaces"))? {
         let Some(mut interface) = links::interface(&message.body) else { continue };
         if interface.xdp {
-            network.unmodelled.push(format!("an XDP program at {}", interface.name));
+            network.add_unmodelled_at(interface.index, format!("an XDP program at {}", interface.name));
+        }
+        // Older kernels have none.
+        interface.tcx = bpf::tcx_programs(interface.index).is_ok_and(|count| count > 0);
+        if interface.tcx {
+            network.add_unmodelled_at(interface.index, format!("a tcx program at {}", interface.name));
         }
         interface.sysctls = combined(interface.sysctls, all);
         network.interfaces.push(interface);
@@ -188,6 +215,10 @@ fn network(route: &mut Netlink) -> Result<Network, SnapshotError> {
     for message in route.dump(GET_QUEUES, &[0; 20]).unwrap_or_default() {
         network.queues.extend(links::queue(&message.body));
     }
+    for queue in network.queues.clone().iter().filter(|queue| !queue.passes_all()) {
+        let Some(name) = network.interface(queue.interface).map(|it| it.name.clone()) else { continue };
+        network.add_unmodelled_at(queue.interface, format!("tc's {} at {name}", queue.kind));
+    }
     let of_bridges = [&[AF_BRIDGE][..], &ANY[..15]].concat();
     for request in [&ANY[..12], &of_bridges] {
         for message in route.dump(GET_NEIGHBOUR, request).map_err(failed("neighbours"))? {
@@ -199,6 +230,80 @@ fn network(route: &mut Netlink) -> Result<Network, SnapshotError> {
         }
     }
     Ok(network)
+}
+
+/// Rules of others that may drop what asks for hardware addresses, without which nothing arrives. The daemon's own tables let
+/// through what those ask for who may speak.
+fn arp_tables(ruleset: &Ruleset) -> Vec<String> {
+    let is_own = |table: &&Table| table.name.starts_with("pontoon-");
+    let acts = |table: &&Table| table.chains.iter().any(|chain| chain.base.is_some()) && !table.dormant;
+    let drops = |table: &&Table| {
+        let policy = table.chains.iter().any(|chain| chain.base.as_ref().is_some_and(|base| !base.accepts));
+        let silent = |it: &Expression| matches!(it, Expression::Transparent(_) | Expression::Verdict(Verdict::Accept));
+        let rules = table.chains.iter().flat_map(|chain| &chain.rules);
+        policy || rules.flat_map(|rule| &rule.expressions).any(|it| decides(it) && !silent(it))
+    };
+    let tables = ruleset.tables.iter().filter(|table| table.family == Family::Arp && !is_own(table));
+    tables.filter(acts).filter(drops).map(|table| format!("what table arp {} does to ARP", table.name)).collect()
+}
+
+fn decides(expression: &Expression) -> bool {
+    matches!(
+        expression,
+        Expression::Verdict(_)
+            | Expression::Lookup { verdicts: true, .. }
+            | Expression::SetPayload { .. }
+            | Expression::Extension(_)
+            | Expression::Unknown(_)
+    )
+}
+
+/// IPsec's policies that may meet what containers send or get: from or to a subnet of a bridge.
+fn transformations(network: &Network) -> Vec<String> {
+    const GET_POLICY: u16 = 0x15;
+    // A kernel without IPsec has none.
+    let Ok(mut xfrm) = socket::netlink_xfrm().and_then(Netlink::of) else { return Vec::new() };
+    let policies = xfrm.dump(GET_POLICY, &[]).unwrap_or_default();
+    let found: BTreeSet<String> = policies.iter().filter_map(|message| xfrm_policy(&message.body, network)).collect();
+    found.into_iter().collect()
+}
+
+/// `struct xfrm_userpolicy_info`, whose selector comes first (linux/xfrm.h).
+fn xfrm_policy(body: &[u8], network: &Network) -> Option<String> {
+    const DIRECTIONS: [&str; 3] = ["in", "out", "fwd"];
+    let family = u16::from_ne_bytes(body.get(40..42)?.try_into().ok()?);
+    let net = |at: usize, prefix: u8| -> Option<Ipv4Network> {
+        let octets: [u8; 4] = body.get(at..at + 4)?.try_into().ok()?;
+        Ipv4Network::new(octets.into(), prefix.min(32)).ok()
+    };
+    let (to, from) = (net(0, *body.get(42)?)?, net(16, *body.get(43)?)?);
+    // Policies of single sockets have other directions.
+    let direction = DIRECTIONS.get(usize::from(*body.get(160)?))?;
+    let action = if *body.get(161)? == 1 { "block" } else { "transform" };
+    let of_bridges = network.interfaces.iter().filter(|interface| interface.bridge.is_some());
+    let mut subnets = of_bridges.flat_map(|bridge| &bridge.addresses).filter_map(|address| match address {
+        IpNetwork::V4(v4) => Some(*v4),
+        IpNetwork::V6(_) => None,
+    });
+    let meets = subnets.any(|subnet| subnet.overlaps(to) || subnet.overlaps(from));
+    (meets && i32::from(family) == libc::AF_INET)
+        .then(|| format!("an IPsec policy ({direction}, {action}) from {from} to {to}"))
+}
+
+/// Programs that netfilter calls for IPv4: of this namespace, or of another.
+fn netfilter_programs() -> Vec<String> {
+    const HOOKS: [&str; 5] = ["prerouting", "input", "forward", "output", "postrouting"];
+    // Older kernels have none.
+    let links: BTreeSet<_> = bpf::netfilter_links().unwrap_or_default().into_iter().collect();
+    let of_ipv4 = links.into_iter().filter(|link| link.family == libc::AF_INET.cast_unsigned());
+    let tell = |link: bpf::NetfilterLink| {
+        let hook = HOOKS.get(link.hook as usize).copied().unwrap_or("some hook");
+        format!(
+            "a BPF program at {hook} of netfilter, priority {}, of this network namespace or another",
+            link.priority
+        )
+    };
+    of_ipv4.map(tell).collect()
 }
 
 /// A parameter of the calling thread's namespace; absent is zero.
