@@ -3,6 +3,7 @@
 use super::Bite::{Closes, Quiet, Unpublishes};
 use super::Cure::{By, Repair};
 use super::{Scene, Tampering, daemon};
+use crate::harness::Host;
 
 const PARAMETERS: &[Tampering] = &[
     Tampering {
@@ -86,6 +87,20 @@ const ROUTES: &[Tampering] = &[
         cure: By("ip route add 172.17.0.0/16 dev pontoon0 proto kernel scope link src 172.17.0.1"),
     },
     Tampering {
+        command: "ip xfrm policy add dir fwd src WEBAT/32 dst DBAT/32 action block",
+        kinds: &["ipsec-policy"],
+        words: "there is an IPsec policy (fwd, block) from WEBAT/32 to DBAT/32, which came since the daemon began",
+        bite: Closes,
+        cure: By("ip xfrm policy flush"),
+    },
+    Tampering {
+        command: "ip address add DBAT/32 dev lan0",
+        kinds: &["address-taken"],
+        words: "lan0 has the address DBAT/32, which is containers': what is for it stays on the host",
+        bite: Closes,
+        cure: By("ip address del DBAT/32 dev lan0"),
+    },
+    Tampering {
         command: "ip route add default via 192.0.2.2 table 100; ip rule add iif pontoon0 lookup 100 priority 99",
         kinds: &["foreign-route"],
         words: "routing rule 99 leads elsewhere",
@@ -104,21 +119,21 @@ const TABLES: &[Tampering] = &[
     },
     Tampering {
         command: "nft 'table inet evil { chain c { type filter hook prerouting priority -310; tcp dport 80 notrack; }; }'",
-        kinds: &["foreign-drop"],
-        words: "in chain c of table inet evil keeps from passing",
+        kinds: &["foreign-notrack"],
+        words: "in chain c of table inet evil hides from connection tracking",
         bite: Closes,
         cure: By("nft delete table inet evil"),
     },
     Tampering {
         command: "nft 'table ip evil { chain c { type nat hook prerouting priority -110; udp dport 53 dnat to 192.0.2.2; }; }'",
-        kinds: &["foreign-nat"],
-        words: "in chain c of table ip evil rewrites the addresses of",
+        kinds: &["foreign-dnat"],
+        words: "in chain c of table ip evil sends elsewhere",
         bite: Quiet,
         cure: By("nft delete table ip evil"),
     },
     Tampering {
         command: "nft 'table ip evil { chain c { type nat hook prerouting priority -110; tcp dport 8080 dnat to DBAT:80; }; }'",
-        kinds: &["foreign-nat"],
+        kinds: &["foreign-dnat"],
         words: "what is for web on the published port 8080/tcp",
         bite: Quiet,
         cure: By("nft delete table ip evil"),
@@ -135,6 +150,27 @@ const TABLES: &[Tampering] = &[
         kinds: &["foreign-drop"],
         words: "in chain c of table netdev evil keeps from passing",
         bite: Closes,
+        cure: By("nft delete table netdev evil"),
+    },
+    Tampering {
+        command: "nft 'table ip evil { chain c { type filter hook forward priority 5; ip saddr DBAT tcp sport 80 drop; }; }'",
+        kinds: &["foreign-drop"],
+        words: "in chain c of table ip evil keeps from passing the answers to what web sends to db on 80/tcp, by its link",
+        bite: Closes,
+        cure: By("nft delete table ip evil"),
+    },
+    Tampering {
+        command: "nft 'table netdev evil { chain c { type filter hook ingress device DBPORT priority 0; udp dport 9 fwd to WEBPORT; }; }'",
+        kinds: &["foreign-bypass"],
+        words: "in chain c of table netdev evil sends frames out elsewhere, past the firewall (at DBPORT)",
+        bite: Quiet,
+        cure: By("nft delete table netdev evil"),
+    },
+    Tampering {
+        command: "nft 'table netdev evil { chain c { type filter hook ingress device DBPORT priority 0; dup to WEBPORT; }; }'",
+        kinds: &["foreign-copy"],
+        words: "in chain c of table netdev evil sends copies of frames elsewhere (at DBPORT)",
+        bite: Quiet,
         cure: By("nft delete table netdev evil"),
     },
     Tampering {
@@ -157,6 +193,55 @@ fn where_routes_of_others_lead() {
     let host = daemon(&["--repair=false"]);
     Scene::on(&host).suffers_all(ROUTES);
 }
+
+/// With `--icc=true` containers reach each other on the bridge, where rules of others may keep them apart; and the outside.
+#[test]
+fn who_is_kept_apart_on_the_bridge() {
+    let host = Host::with(&["--repair=false"]);
+    host.sh("ip route add default via 192.0.2.2").ok();
+    host.stop_daemon();
+    host.restart_daemon();
+    let scene = Scene::on(&host);
+    scene.suffers_all(APART);
+}
+
+const APART: &[Tampering] = &[
+    Tampering {
+        command: "nft 'table ip evil { chain c { type filter hook forward priority 5; ip saddr DBAT tcp dport 25 drop; }; }'",
+        kinds: &["foreign-drop"],
+        words: "in chain c of table ip evil keeps from passing what db sends to the outside on 25/tcp",
+        bite: Quiet,
+        cure: By("nft delete table ip evil"),
+    },
+    Tampering {
+        command: "nft 'table ip evil { chain c { type nat hook prerouting priority -110; ip saddr WEBAT tcp dport 81 redirect to :82; }; }'",
+        kinds: &["foreign-dnat"],
+        words: "in chain c of table ip evil sends elsewhere what web sends to the outside on 81/tcp",
+        bite: Quiet,
+        cure: By("nft delete table ip evil"),
+    },
+    Tampering {
+        command: "nft 'table bridge evil { chain c { type filter hook forward priority 0; ip saddr WEBAT ip daddr DBAT drop; }; }'",
+        kinds: &["foreign-drop"],
+        words: "in chain c of table bridge evil keeps from passing what web sends to db on 80/tcp",
+        bite: Closes,
+        cure: By("nft delete table bridge evil"),
+    },
+    Tampering {
+        command: "nft 'table arp evil { chain c { type filter hook input priority 0; arp saddr ip WEBAT drop; }; }'",
+        kinds: &["foreign-drop"],
+        words: "in chain c of table arp evil keeps from passing what web asks for the host's hardware address",
+        bite: Quiet,
+        cure: By("nft delete table arp evil"),
+    },
+    Tampering {
+        command: "ip route del default",
+        kinds: &["route-default-missing"],
+        words: "there is no default route any more",
+        bite: Quiet,
+        cure: By("ip route add default via 192.0.2.2"),
+    },
+];
 
 #[test]
 fn what_tables_of_others_do() {

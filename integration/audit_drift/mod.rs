@@ -4,6 +4,7 @@
 //! Each tampering is typed on a host whose guard only watches (`--repair=false`), as an administrator or an intruder would
 //! type it. Where it opens or closes something, that is shown by a connection, before, while and after.
 
+mod beside;
 mod elsewhere;
 mod guarded;
 mod inside;

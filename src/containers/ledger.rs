@@ -23,6 +23,8 @@ pub struct Beginning {
     pub bridge_mac: Option<[u8; 6]>,
     /// What could not be looked into, by name: tables of the legacy iptables.
     pub unmodelled: Vec<String>,
+    /// Whether there was a default route.
+    pub default_route: bool,
 }
 
 /// The record.

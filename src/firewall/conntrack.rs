@@ -135,16 +135,26 @@ pub(super) fn delete(entries: &[Vec<u8>]) -> io::Result<()> {
     order_deletion(&mut Netfilter::open()?, entries)
 }
 
-/// Each flow of IPv4: whether it came with another's (a helper's expectation), and its name.
+/// Each flow of IPv4 that has not ended: whether it came with another's (a helper's expectation), and its name.
 pub(super) fn each(mut look: impl FnMut(&Flow, bool, Vec<u8>)) -> io::Result<()> {
     if entries() == Some(0) {
         return Ok(());
     }
     Netfilter::open()?.dump(GET, libc::AF_INET as u8, &[], |entry| {
-        if let Some(flow) = Flow::read(entry) {
+        if let Some(flow) = Flow::read(entry).filter(|_| !has_ended(entry)) {
             look(&flow, find(entry, TUPLE_MASTER).is_some(), name(entry));
         }
     })
+}
+
+/// A TCP connection that both sides have closed, and that the kernel only remembers.
+fn has_ended(entry: &[u8]) -> bool {
+    /// `enum tcp_conntrack`.
+    const TIME_WAIT: u8 = 7;
+    const CLOSE: u8 = 8;
+    let tcp = find(entry, PROTOCOL_INFO).and_then(|info| find(info, TCP_INFO));
+    let state = tcp.and_then(|tcp| find(tcp, TCP_STATE)).and_then(|state| state.first());
+    state.is_some_and(|state| [TIME_WAIT, CLOSE].contains(state))
 }
 
 /// How many flows the kernel knows in this network namespace.
@@ -163,6 +173,10 @@ const GET: u16 = 0x101;
 const DELETE: u16 = 0x102;
 const TUPLE_ORIG: u16 = 1;
 const TUPLE_REPLY: u16 = 2;
+const PROTOCOL_INFO: u16 = 4;
+/// In that, and in that.
+const TCP_INFO: u16 = 1;
+const TCP_STATE: u16 = 1;
 const TUPLE_MASTER: u16 = 14;
 const ID: u16 = 12;
 const ZONE: u16 = 18;

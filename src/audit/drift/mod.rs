@@ -97,6 +97,12 @@ impl Depth {
 
 /// What differs now.
 pub async fn drift(engine: &Engine) -> Result<Drift, DriftError> {
+    let drift = each(engine).await?;
+    Ok(Drift { differences: difference::gathered(drift.differences), ..drift })
+}
+
+/// The same, flow by flow.
+async fn each(engine: &Engine) -> Result<Drift, DriftError> {
     let taken = format!("{:.3}", jiff::Timestamp::now());
     let found = look_twice(engine, Depth::Whole).await?;
     let Found { differences, own_doing, unchecked } = found;
@@ -108,14 +114,16 @@ pub async fn repair(engine: &Engine) -> Result<Drift, DriftError> {
     let network = engine.default_network().ok_or(DriftError::NoNetwork)?;
     let before = look_twice(engine, Depth::Whole).await?;
     cure(engine, network, &before.differences).await?;
-    let after = drift(engine).await?;
+    let after = each(engine).await?;
     let key = |it: &Difference| (it.kind.clone(), it.what.clone());
     let left: BTreeSet<_> = after.differences.iter().map(key).collect();
-    for difference in before.differences.into_iter().filter(|it| !left.contains(&key(it))) {
+    let gone = before.differences.into_iter().filter(|it| !left.contains(&key(it)));
+    for difference in difference::gathered(gone.collect()) {
         tracing::info!(what = %difference.what, "put right by order");
         engine.ledger().put_right(difference);
     }
-    Ok(Drift { repaired: engine.ledger().repaired(), ..after })
+    let differences = difference::gathered(after.differences);
+    Ok(Drift { differences, repaired: engine.ledger().repaired(), ..after })
 }
 
 async fn cure(engine: &Engine, network: &Network, differences: &[Difference]) -> Result<(), DriftError> {
@@ -175,6 +183,7 @@ pub async fn begin(engine: &Engine) {
         parameters: parameters::read(&network.options, &elsewhere(links, &network.options.bridge)),
         bridge_mac: links.named(&network.options.bridge).and_then(|bridge| bridge.mac),
         unmodelled: links.unmodelled.clone(),
+        default_route: routes::has_default(links),
     });
 }
 
@@ -247,6 +256,7 @@ async fn look(engine: &Engine, depth: Depth) -> Result<Found, DriftError> {
     found.differences.extend(parameters::differences(&network.options, &kept, began, parameters::now));
     found.differences.extend(network.firewall.differences().await?);
     found.differences.extend(routes::differences(&network.options, kernel.network()));
+    found.differences.extend(routes::no_default(kernel.network(), engine.ledger().beginning().default_route));
     found.differences.extend(unmodelled(engine, kernel.network()));
     let known: Vec<_> = running.iter().filter_map(|it| it.attached.as_ref()).collect();
     let hosts: Vec<_> = known.iter().map(|it| (it.address.into(), it.mac.0, it.port.as_str())).collect();
@@ -330,20 +340,27 @@ fn admission(engine: &Engine, network: &Network) -> Admission {
     Admission::of(&network.options, network.bridge.is_own(), &endpoints, local)
 }
 
-/// What cannot be looked into, and was not there when the daemon began.
+/// What cannot be looked into, and was not there when the daemon began. What is at one interface `wire` tells, and what rules
+/// for ARP do `foreign`.
 fn unmodelled(engine: &Engine, links: &Links) -> Vec<Difference> {
-    let began = &engine.ledger().beginning().unmodelled;
-    let new = links.unmodelled.iter().filter(|what| what.contains("legacy") && !began.contains(what));
-    let tell = |what: &String| {
-        let remedy = "look at them with iptables-legacy-save, ip6tables-legacy-save or arptables-legacy-save";
-        difference::theirs(
-            Subject::Foreign,
+    const KINDS: [(&str, &str, &str); 3] = [
+        (
+            "tables of the legacy",
             "legacy-tables",
-            format!("there are {what}, which came since the daemon began"),
-            remedy,
-        )
+            "look at them with iptables-legacy-save, ip6tables-legacy-save or arptables-legacy-save",
+        ),
+        ("an IPsec policy", "ipsec-policy", "look at it with `ip xfrm policy`"),
+        ("a BPF program", "bpf-program", "look at it with `bpftool link`, and end the program that holds it"),
+    ];
+    let began = &engine.ledger().beginning().unmodelled;
+    let new = links.unmodelled.iter().filter(|what| !began.contains(what));
+    let tell = |what: &String| {
+        let (.., kind, remedy) = KINDS.iter().find(|(begins, ..)| what.starts_with(begins))?;
+        let are = if what.starts_with("tables") { "are" } else { "is" };
+        let what = format!("there {are} {what}, which came since the daemon began");
+        Some(difference::theirs(Subject::Foreign, kind, what, *remedy))
     };
-    new.map(tell).collect()
+    new.filter_map(tell).collect()
 }
 
 /// Those that have a place on the bridge, with the index of their port.

@@ -40,6 +40,7 @@ pub(super) fn differences(options: &NetworkOptions, network: &Network) -> Vec<Di
             && route.destination.prefix() >= subnet.prefix()
             && subnet.contains(route.destination.network())
     };
+    found.extend(taken(options, network, bridge.index));
     for route in network.routes.iter().filter(|route| within(route) && !connected(route) && !kernels(network, route)) {
         let to = route.destination;
         let via = route.ways.first().and_then(|way| way.gateway).map(|via| format!(" by {via}")).unwrap_or_default();
@@ -55,6 +56,38 @@ pub(super) fn differences(options: &NetworkOptions, network: &Network) -> Vec<Di
         found.push(theirs(Subject::Foreign, "route-foreign", what, remedy));
     }
     found
+}
+
+/// The containers' addresses that the host has itself, elsewhere than on the bridge: what is for them stays on the host.
+fn taken(options: &NetworkOptions, network: &Network, bridge: u32) -> Vec<Difference> {
+    let mut found = Vec::new();
+    for interface in network.interfaces.iter().filter(|it| it.index != bridge) {
+        let ours = interface.addresses.iter().filter(|it| match it.ip() {
+            IpAddr::V4(ip) => options.bip.contains(ip) && ip != options.gateway(),
+            IpAddr::V6(_) => false,
+        });
+        for address in ours {
+            let name = &interface.name;
+            let what =
+                format!("{name} has the address {address}, which is containers': what is for it stays on the host");
+            let remedy = format!("it is not pontoon's: `ip address del {address} dev {name}`");
+            found.push(theirs(Subject::Foreign, "address-taken", what, remedy));
+        }
+    }
+    found
+}
+
+/// Whether there is a default route of IPv4, in whichever table.
+pub(super) fn has_default(network: &Network) -> bool {
+    let leads = |route: &&Route| route.destination.is_ipv4() && route.kind == RouteKind::Unicast;
+    network.routes.iter().filter(leads).any(|route| route.destination.prefix() == 0)
+}
+
+/// There was a default route when the daemon began, and is none any more.
+pub(super) fn no_default(network: &Network, began: bool) -> Option<Difference> {
+    let what = "there is no default route any more: containers do not reach the outside".to_owned();
+    let remedy = "`ip route add default via GATEWAY`, as the host's network has it";
+    (began && !has_default(network)).then(|| theirs(Subject::Foreign, "route-default-missing", what, remedy))
 }
 
 /// What the kernel makes itself for an address: the address, and broadcasts.
