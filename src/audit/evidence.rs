@@ -86,6 +86,10 @@ fn element(step: &Step) -> Option<(&str, &str, Option<u64>)> {
 /// In the words of `audit explain`.
 pub(super) fn question(reading: &Reading, packet: &Packet) -> String {
     let Content::Ip { source, destination, transport } = packet.content else { return String::new() };
+    // Who sends from any address, or to any, sends no packet yet: nobody could ask about it.
+    if source.is_unspecified() || destination.is_unspecified() {
+        return String::new();
+    }
     let entry = match packet.entry {
         Entry::Local => "local".to_owned(),
         Entry::Interface(index) => {

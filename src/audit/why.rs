@@ -147,9 +147,22 @@ fn answer(
             false => format!("No packet from {from} to {to} passes through this machine."),
         };
     };
-    let on = service.map_or_else(|| services(of(verdict).map(|way| &way.cell)), |service| service.to_string());
     let because = &way.because;
-    match (verdict, way.cell.intent, way.cell.agrees()) {
+    let same = |way: &&WhyWay| way.because == *because;
+    let on =
+        service.map_or_else(|| services(of(verdict).filter(same).map(|way| &way.cell)), |service| service.to_string());
+    // A reason is said of what it is the reason for.
+    let mut reasons: Vec<&str> = Vec::new();
+    for other in of(verdict).filter(|way| service.is_none() && !same(way)) {
+        if !reasons.contains(&other.because.as_str()) {
+            reasons.push(&other.because);
+        }
+    }
+    let others = reasons.into_iter().map(|reason| {
+        let cells = of(verdict).filter(|way| way.because == reason).map(|way| &way.cell);
+        format!(" On {}: {reason}.", services(cells))
+    });
+    let first = match (verdict, way.cell.intent, way.cell.agrees()) {
         (Verdict::Allow, Intended::Deny, false) => format!("{from} reaches {to} on {on}, and should not: {because}."),
         (Verdict::Allow, ..) => format!("{from} may reach {to} on {on}: {because}."),
         (Verdict::Deny, Intended::Allow, false) => {
@@ -157,7 +170,8 @@ fn answer(
         }
         (Verdict::Deny, ..) => format!("{from} may not reach {to} on {on}: {because}."),
         (Verdict::Unknown, ..) => format!("Whether {from} reaches {to} on {on} cannot be said: {because}."),
-    }
+    };
+    first + &others.collect::<String>()
 }
 
 /// Each once, in order.

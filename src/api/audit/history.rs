@@ -16,9 +16,20 @@ const HASH: usize = 64;
 /// entries are asked for.
 pub(in crate::api) async fn history(api: &Api, query: &Query) -> Result<Response, ApiError> {
     let now = i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX);
-    let history = api.engine.history().read(question(query, now)?).await?;
+    let question = question(query, now)?;
+    let history = api.engine.history().read(question.clone()).await?;
+    if let Some(who) = question.container.as_deref().filter(|who| history.entries.is_empty() && !is_there(api, who)) {
+        let ever = Question { container: question.container.clone(), limit: Some(1), ..Question::default() };
+        if api.engine.history().read(ever).await?.entries.is_empty() {
+            return Err(ApiError::not_found(format!("no such container: {who}, neither now nor in the history")));
+        }
+    }
     let history = serde_json::to_value(&history).map_err(|error| ApiError::internal(error.to_string()))?;
     Ok(json(StatusCode::OK, &history))
+}
+
+fn is_there(api: &Api, who: &str) -> bool {
+    api.engine.get(who).is_ok()
 }
 
 fn question(query: &Query, now: i64) -> Result<Question, ApiError> {

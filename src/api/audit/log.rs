@@ -24,6 +24,13 @@ pub(in crate::api) async fn log(api: &Api, query: &Query) -> Result<Response, Ap
     let Some(denials) = api.engine.denials() else {
         return Err(ApiError::not_found("there is no default network (--bridge none): nothing is denied by pontoon"));
     };
+    // Who has gone may still be in the log; of who is in neither, nothing will ever be told.
+    if let Some(who) = wanted.container.as_deref().filter(|who| api.engine.get(who).is_err()) {
+        let known = denials.log(&Wanted { since: None, ..wanted.clone() }).await;
+        if known.denials.is_empty() {
+            return Err(ApiError::not_found(format!("no such container: {who}, neither now nor in the log")));
+        }
+    }
     // Subscribed before what is known is read: a denial may come twice, and none is missed.
     let coming = denials.follow();
     let known = denials.log(&wanted).await;

@@ -116,7 +116,8 @@ fn attempts(hits: u64) -> String {
 
 fn asked_words(asked: &Asked) -> String {
     let entry = asked.entry.map(|entry| format!(" (history entry {entry})")).unwrap_or_default();
-    format!("{} by {}: {}{entry}", asked.when, asked.by, asked.request)
+    let by = if asked.by.is_empty() { String::new() } else { format!(" by {}", asked.by) };
+    format!("{}{by}: {}{entry}", asked.when, asked.request)
 }
 
 fn place(decider: &Decider) -> String {
