@@ -101,12 +101,12 @@ pub(super) fn trials(
         for next in (1..=neighbours).map(|step| order[(place + step) % order.len()].0) {
             if next.name != endpoint.name {
                 let on = first_port(next).unwrap_or(tcp(22));
-                made.push(&sender, next.address, on, format!("sends to {} on {on}", next.name), Some(next));
+                made.push(&sender, next.address, on, &format!("sends to {} on {on}", next.name), Some(next));
             }
         }
     }
     for (endpoint, port) in &order {
-        made.to_the_host_and_outside(&Sender { endpoint, port: *port });
+        made.past_the_bridge(&Sender { endpoint, port: *port });
     }
     (made.trials, left_out)
 }
@@ -137,14 +137,14 @@ struct Made<'a> {
 }
 
 impl Made<'_> {
-    fn push(&mut self, from: &Sender<'_>, to: Ipv4Addr, on: Port, does: String, other: Option<&Endpoint>) {
+    fn push(&mut self, from: &Sender<'_>, to: Ipv4Addr, on: Port, does: &str, other: Option<&Endpoint>) {
         let (endpoint, entry) = (from.endpoint, Entry::Interface(from.port));
         let packet = packet(entry, Some(endpoint.mac.0), endpoint.address, to, on);
         let containers = std::iter::once(endpoint).chain(other).map(|it| it.name.to_string()).collect();
         self.trials.push(Trial { packet, what: format!("what {} {does}", endpoint.name), containers });
     }
 
-    fn to_the_host_and_outside(&mut self, from: &Sender<'_>) {
+    fn past_the_bridge(&mut self, from: &Sender<'_>) {
         let (endpoint, gateway) = (from.endpoint, self.options.gateway());
         let name = &endpoint.name;
         let asks = Content::Arp { operation: 1, sender_mac: endpoint.mac.0, sender: endpoint.address, target: gateway };
@@ -158,16 +158,16 @@ impl Made<'_> {
         let what = format!("what {name} asks for the host's hardware address");
         self.trials.push(Trial { packet: arp, what, containers: vec![name.to_string()] });
         if self.options.dns_port.is_some() {
-            self.push(from, gateway, udp(53), "asks the host for names".to_owned(), None);
+            self.push(from, gateway, udp(53), "asks the host for names", None);
         }
-        self.push(from, gateway, tcp(22), "sends to the host".to_owned(), None);
+        self.push(from, gateway, tcp(22), "sends to the host", None);
         let mut ports = vec![tcp(443), udp(53)];
         ports.extend(self.rows.iter().flat_map(|row| [tcp(*row), udp(*row)]));
         for on in ports {
-            self.push(from, OUTSIDE, on, format!("sends to the outside on {on}"), None);
+            self.push(from, OUTSIDE, on, &format!("sends to the outside on {on}"), None);
         }
         for outside in self.outsides {
-            self.push(from, outside.client, tcp(443), "sends to the outside on 443/tcp".to_owned(), None);
+            self.push(from, outside.client, tcp(443), "sends to the outside on 443/tcp", None);
             let straight = packet(Entry::Interface(outside.interface), None, outside.client, endpoint.address, tcp(80));
             let what = format!("what comes from outside for {name}'s own address");
             self.trials.push(Trial { packet: straight, what, containers: vec![name.to_string()] });
@@ -189,7 +189,7 @@ impl Made<'_> {
             for number in self.within(run.first, run.last) {
                 let on = Port { protocol: run.protocol, number };
                 let does = format!("sends to {} on {on}, by its link", target.name);
-                self.push(from, target.address, on, does, Some(target));
+                self.push(from, target.address, on, &does, Some(target));
             }
         }
     }
