@@ -12,6 +12,9 @@ use crate::model::spec::LogSpec;
 /// The longest piece of a line in one entry, as Docker cuts it.
 const PARTIAL: usize = 16 * 1024;
 
+/// How much of a chunk's entries is written together: an entry is many times as long as a short line.
+const TOGETHER: usize = 32 * 1024;
+
 /// Names of the streams, by index.
 const STREAMS: [&str; 2] = ["stdout", "stderr"];
 
@@ -24,7 +27,7 @@ pub(super) struct Log {
     max_file: u32,
     /// What each stream wrote since its last newline.
     unfinished: [Vec<u8>; 2],
-    /// Entries of the chunk at hand, written together.
+    /// Entries of the chunk at hand, written together: at most [`TOGETHER`], and one more.
     entries: Vec<u8>,
 }
 
@@ -99,6 +102,9 @@ impl Log {
             self.rotate()?;
             self.entries = newest;
         }
+        if self.entries.len() >= TOGETHER {
+            self.flush()?;
+        }
         Ok(())
     }
 
@@ -106,6 +112,8 @@ impl Log {
         let result = self.file.write_all(&self.entries);
         self.size += self.entries.len() as u64;
         self.entries.clear();
+        // One long entry of what has to be escaped would be kept for ever.
+        self.entries.shrink_to(2 * TOGETHER);
         result
     }
 
@@ -229,6 +237,17 @@ mod tests {
         }
         let lengths: Vec<_> = texts(&dir.path().join("c-json.log")).iter().map(String::len).collect();
         assert_eq!(lengths, [PARTIAL, 6]);
+    }
+
+    #[test]
+    fn a_chunk_of_many_short_lines_does_not_wait_in_memory_as_a_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = log(dir.path(), None, 1);
+        let lines = 32 * 1024;
+        log.write(0, &b"\n".repeat(lines), time()).unwrap();
+        log.write(0, &b"\x01".repeat(PARTIAL), time()).unwrap();
+        assert!(log.entries.capacity() <= 2 * TOGETHER, "{}", log.entries.capacity());
+        assert_eq!(texts(&dir.path().join("c-json.log")).len(), lines + 1);
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod report;
 mod seed;
 mod serve;
 mod stdio;
+mod tidy;
 mod workload;
 
 use std::fs::File;

@@ -13,6 +13,7 @@ use super::conn::{Conn, Received};
 use super::container::Container;
 use super::log::Log;
 use super::stdio::{CHUNK, Output};
+use super::tidy::Tidy;
 use crate::runner::{Exit, Reply, Request, files};
 use crate::sys;
 
@@ -21,9 +22,6 @@ use crate::sys;
 const DRAIN: Duration = Duration::from_millis(500);
 /// How much is read from a pipe after the process ended: what it wrote before is at most a full pipe.
 const LEFTOVER: usize = 1 << 20;
-
-/// A container that lives so long without a sound is one to wait for: a short one does not pay for tidiness.
-const QUIET: Duration = Duration::from_secs(1);
 
 /// How often a shim that has made no process yet looks whether anybody can still ask it to.
 const ABANDONED: Duration = Duration::from_secs(2);
@@ -39,8 +37,8 @@ pub(super) struct Server {
     ended: Option<(i32, Instant)>,
     /// Everything was said about the end.
     exit: Option<Exit>,
-    /// Memory has not been given back since the process was started.
-    large: bool,
+    /// When memory is given back.
+    tidy: Tidy,
     /// Nothing was made, or it was undone.
     given_up: bool,
     buffer: Box<[u8; CHUNK]>,
@@ -57,13 +55,6 @@ struct Ready {
     conns: Vec<(bool, bool, bool)>,
 }
 
-impl Ready {
-    fn nothing(&self) -> bool {
-        let any_conn = self.conns.iter().any(|&(readable, writable, gone)| readable || writable || gone);
-        !(self.listener || self.children || self.outputs.contains(&true) || self.input || any_conn)
-    }
-}
-
 impl Server {
     pub(super) fn new(listener: UnixListener, children: SignalFd, container: Container, log: Option<Log>) -> Self {
         Self {
@@ -74,7 +65,7 @@ impl Server {
             conns: Vec::new(),
             ended: None,
             exit: None,
-            large: false,
+            tidy: Tidy::default(),
             given_up: false,
             buffer: Box::new([0; CHUNK]),
         }
@@ -106,9 +97,8 @@ impl Server {
             }
             self.give_up_if_abandoned();
             self.settle();
-            if self.large && ready.nothing() {
-                self.large = false;
-                // What creating took is not needed for waiting. If it fails we are only larger.
+            if self.tidy.is_due(Instant::now()) {
+                // If it fails we are only larger.
                 let _ = sys::memory::release();
             }
         }
@@ -171,14 +161,14 @@ impl Server {
         self.container.pid().is_none() && self.ended.is_none() && self.conns.is_empty()
     }
 
-    /// How long to wait at most: for ever, except for the last output of a terminal, for the moment of quiet in which
-    /// memory is given back, and while there is no process.
+    /// How long to wait at most: for ever, except for the last output of a terminal, for the moment in which memory is
+    /// given back, and while there is no process.
     fn patience(&self) -> Option<Timespec> {
+        let now = Instant::now();
         let patience = match self.ended.filter(|_| self.exit.is_none()) {
-            Some((_, deadline)) => deadline.saturating_duration_since(Instant::now()),
-            None if self.large => QUIET,
+            Some((_, deadline)) => deadline.saturating_duration_since(now),
             None if self.is_unused() => ABANDONED,
-            None => return None,
+            None => self.tidy.due_in(now)?,
         };
         Timespec::try_from(patience).ok()
     }
@@ -229,6 +219,7 @@ impl Server {
                 for conn in &mut self.conns {
                     conn.output(stream, bytes, self.container.has_terminal());
                 }
+                self.tidy.carried(bytes.len(), Instant::now());
                 bytes.len()
             }
             Output::Later | Output::Ended => 0,
@@ -243,9 +234,15 @@ impl Server {
             if readable {
                 match self.conns[at].read(&mut self.buffer[..]) {
                     Received::Nothing => {}
-                    Received::Input(count) => self.container.stdio.send(&self.buffer[..count]),
+                    Received::Input(count) => {
+                        self.container.stdio.send(&self.buffer[..count]);
+                        self.tidy.carried(count, Instant::now());
+                    }
                     Received::InputEnd => self.container.input_ended(),
-                    Received::Request(request) => self.obey(at, &request),
+                    Received::Request(request) => {
+                        self.obey(at, &request);
+                        self.tidy.grown(Instant::now());
+                    }
                 }
             } else if gone {
                 if self.conns[at].feeds_stdin() {
@@ -267,10 +264,7 @@ impl Server {
     fn obey(&mut self, at: usize, request: &Request) {
         let reply = match *request {
             Request::Create => self.make(Container::create),
-            Request::Start => {
-                self.large = true;
-                self.make(Container::start)
-            }
+            Request::Start => self.make(Container::start),
             Request::Attach { stdin, stdout, stderr } => return self.conns[at].attach(stdin, [stdout, stderr]),
             Request::Resize { rows, cols } => match self.container.stdio.resize(rows, cols) {
                 Ok(()) => Reply::Done,
