@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use hickory_resolver::proto::op::{Edns, Message, Metadata, ResponseCode};
 use hickory_resolver::proto::rr::rdata::{A, AAAA, PTR, SOA};
 use hickory_resolver::proto::rr::{DNSClass, Name, RData, Record, RecordType};
-use hickory_resolver::proto::serialize::binary::BinEncoder;
+use hickory_resolver::proto::serialize::binary::{BinEncodable, BinEncoder};
 use hickory_server::server::Request;
 use hickory_server::zone_handler::MessageResponseBuilder;
 use ipnet::IpNet;
@@ -116,25 +116,51 @@ impl Answer {
         metadata.authoritative = self.authoritative;
         metadata.authentic_data = self.authentic;
         metadata.truncation = self.cut;
-        let mut bytes = Vec::with_capacity(512);
-        let mut encoder = BinEncoder::new(&mut bytes);
-        encoder.set_max_size(match (over, &edns) {
+        let most = match (over, &edns) {
             (Transport::Tcp, _) => u16::MAX,
             (Transport::Udp, None) => PLAIN_DATAGRAM,
             (Transport::Udp, Some(_)) => request.max_payload().min(DATAGRAM),
-        });
-        let message = MessageResponseBuilder::new(&request.queries, edns.as_ref()).build(
+        };
+        let (bytes, all) = self.emit(request, metadata, edns.as_ref(), most)?;
+        match &edns {
+            // The last record is the one that says that we know EDNS, and belongs into every answer (RFC 6891, section
+            // 6.1.1): others make room for it.
+            Some(edns) if !all => {
+                let opt = Record::from(edns).to_bytes().ok()?;
+                let room = most.checked_sub(u16::try_from(opt.len()).ok()?)?;
+                let (mut bytes, _) = self.emit(request, metadata, None, room)?;
+                bytes.extend_from_slice(&opt);
+                let additionals: &mut [u8; 2] = bytes.get_mut(10..12)?.try_into().ok()?;
+                *additionals = (u16::from_be_bytes(*additionals) + 1).to_be_bytes();
+                Some(bytes)
+            }
+            _ => Some(bytes),
+        }
+    }
+
+    /// The message's bytes, at most so many; and whether nothing had to be cut off.
+    fn emit(
+        &self,
+        request: &Request,
+        metadata: Metadata,
+        edns: Option<&Edns>,
+        most: u16,
+    ) -> Option<(Vec<u8>, bool)> {
+        let mut bytes = Vec::with_capacity(512);
+        let mut encoder = BinEncoder::new(&mut bytes);
+        encoder.set_max_size(most);
+        let message = MessageResponseBuilder::new(&request.queries, edns).build(
             metadata,
             &self.answers,
             &self.authorities,
             [],
             &self.additionals,
         );
-        message.destructive_emit(&mut encoder).ok()?;
+        let emitted = message.destructive_emit(&mut encoder).ok()?;
         // Of a record that did not fit a part is left behind the last one that did.
         let length = encoder.offset();
         bytes.truncate(length);
-        Some(bytes)
+        Some((bytes, emitted.truncation == self.cut))
     }
 }
 

@@ -26,7 +26,7 @@ use tokio::time::timeout;
 use super::answer::{Answer, Transport, malformed, served};
 use super::counters::Counters;
 use super::datagrams::{Arrived, Datagrams};
-use super::forward::Forwarder;
+use super::forward::{Forwarder, Turns};
 use super::host_servers::HostServers;
 use super::question::Question;
 use super::sockets::Sockets;
@@ -35,8 +35,6 @@ use crate::model::{Change, ContainerId, Intent};
 
 /// Datagrams of one asker that are being answered or wait for their turn.
 const UNDERWAY: usize = 256;
-/// Questions of one asker that are at the upstream servers at once.
-const TURNS: usize = 32;
 /// Datagrams that are read of one queue before it is the next one's turn.
 const IN_TURN: usize = 16;
 /// Connections of one asker.
@@ -70,7 +68,7 @@ struct Table {
 /// What one asker has under way.
 struct Load {
     underway: AtomicUsize,
-    turns: Semaphore,
+    turns: Turns,
     connections: Arc<Semaphore>,
 }
 
@@ -139,7 +137,7 @@ impl Default for Load {
     fn default() -> Self {
         Self {
             underway: AtomicUsize::new(0),
-            turns: Semaphore::new(TURNS),
+            turns: Turns::default(),
             connections: Arc::new(Semaphore::new(CONNECTIONS)),
         }
     }

@@ -47,6 +47,9 @@ fn a_datagram_is_as_long_as_its_asker_takes() {
         let request = request("long.test.", edns);
         let (length, message) = encoded(&long(20), &request, Transport::Udp);
         assert!(length <= most && message.metadata.truncation, "{edns:?}: {length} bytes");
+        assert!(length > most - 250 && !message.answers.is_empty(), "{edns:?}: {length} bytes");
+        let said = message.edns.as_ref().map(|edns| (edns.max_payload(), edns.flags().dnssec_ok));
+        assert_eq!(said, edns.map(|_| (DATAGRAM, true)), "cut or not, who asks with EDNS is answered with it");
         let (_, message) = encoded(&long(1), &request, Transport::Udp);
         assert!(!message.metadata.truncation && message.answers.len() == 1, "{edns:?}");
         assert_eq!(message.edns.is_some(), edns.is_some());
