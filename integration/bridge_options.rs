@@ -1,6 +1,6 @@
 //! The bridge as its options say; and options that cannot be.
 
-use crate::harness::{Host, Outcome};
+use crate::harness::{Host, Outcome, until};
 
 #[test]
 fn bip_fixed_cidr_and_mtu_show_inside() {
@@ -28,6 +28,28 @@ fn bip_fixed_cidr_and_mtu_show_inside() {
             .filter(|it| it.contains("pontoon0"))
             .all(|it| it.contains("mtu 1200"))
     );
+}
+
+/// Below 1280 the kernel takes IPv6 from an interface, and gives it anew with an MTU above that.
+#[test]
+fn a_larger_mtu_is_no_change_by_another_program() {
+    let mut host = Host::bare();
+    let file = host.dir().join("daemon.json");
+    let write = |mtu: u32| std::fs::write(&file, format!("{{\"mtu\": {mtu}}}")).unwrap();
+    write(1200);
+    host.start_daemon(&["--config-file", &file.display().to_string()]);
+    host.stop_daemon();
+    write(1500);
+    host.restart_daemon();
+    assert!(host.sh("ip -o link show pontoon0").ok().contains("mtu 1500"));
+    let parameters = "sysctl -n net.ipv6.conf.pontoon0.disable_ipv6 net.ipv6.conf.pontoon0.accept_ra";
+    assert_eq!(host.sh(parameters).ok(), "1\n0");
+    // The watch has looked at all there is once it has heard of something that was really changed.
+    host.sh("sysctl -w net.ipv4.conf.pontoon0.accept_local=1").ok();
+    until("the watch looks", || host.daemon().log().contains("set net.ipv4.conf.pontoon0.accept_local to 1"));
+    let log = host.daemon().log();
+    assert_eq!(log.matches("by another program").count(), 1, "{log}");
+    assert!(host.sh("ip -6 address show dev pontoon0").ok().is_empty());
 }
 
 #[test]

@@ -176,6 +176,7 @@ const BRIDGE: &str = "ip -o link show master pontoon0 | sed 's/^[0-9]*: //; s/@.
          .group_fwd_mask, .locked, .guard, .root_block]'
     bridge fdb show br pontoon0 | grep static
     sysctl net.ipv4.ip_forward net.ipv4.conf.pontoon0.route_localnet net.ipv4.conf.pontoon0.proxy_arp_pvlan
+    sysctl net.ipv6.conf.pontoon0.disable_ipv6 net.ipv6.conf.pontoon0.accept_ra
     sysctl net.ipv4.conf.pontoon0.proxy_arp net.ipv4.conf.pontoon0.accept_local net.ipv4.conf.pontoon0.accept_source_route";
 
 #[test]
@@ -207,6 +208,8 @@ fn the_bridge_is_restored_whatever_becomes_of_it() {
         ),
         ("ip link set pontoon0 down", "set bridge pontoon0 down"),
         ("ip link set pontoon0 mtu 1300", "set the MTU of bridge pontoon0 to 1300"),
+        // Below 1280 an interface has no IPv6, and its parameters are made anew when it has more again.
+        ("ip link set pontoon0 mtu 1200", "set the MTU of bridge pontoon0 to 1200"),
         (
             "ip link set pontoon0 address 02:00:00:00:00:78",
             "set the hardware address of bridge pontoon0 to 02:00:00:00:00:78",

@@ -211,14 +211,17 @@ impl Bridge {
 
     async fn configure_own(&self) -> Result<(), BridgeError> {
         let (links, name) = (self.netlink.link(), &self.options.bridge);
-        // Before the bridge is up for the first time, so that it never gets an IPv6 address.
+        // Before an MTU from which on the kernel makes IPv6's parameters anew, as they are for any interface: a bridge that
+        // is up would have an IPv6 address for a moment.
         settings::apply(&settings::own(&self.options))?;
-        settings::apply(&settings::shared(&self.options))?;
-        self.switch_bridge_filter_off().await?;
         // After its creation, not with it: only a change is remembered as the operator's wish, and otherwise the MTU
         // follows the ports'.
         let mtu = LinkUnspec::new_with_index(self.index()).mtu(self.options.mtu).build();
         links.set(mtu).execute().await.map_err(failed("set the MTU of", name))?;
+        // Before the bridge is up for the first time, so that it never gets an IPv6 address.
+        settings::apply(&settings::own(&self.options))?;
+        settings::apply(&settings::shared(&self.options))?;
+        self.switch_bridge_filter_off().await?;
         self.set_address().await?;
         self.renew_port_flags().await?;
         let up = LinkUnspec::new_with_index(self.index()).up().build();
