@@ -1,6 +1,6 @@
 //! `GET /containers/{name}/logs`.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::stream;
 
 use crate::api::Api;
@@ -12,6 +12,9 @@ use crate::api::query::Query;
 use crate::api::router::Version;
 use crate::api::stream::frame;
 use crate::containers::logs::{LogLine, LogOptions};
+
+/// Lines up to so many bytes are sent as one piece.
+const TOGETHER: usize = 16 * 1024;
 
 /// What a client asked for.
 #[derive(Debug, Clone)]
@@ -26,8 +29,14 @@ pub(in crate::api) fn logs(api: &Api, version: Version, name: &str, query: &Quer
     let (container, lines) = api.engine.logs(name, options)?;
     let tty = container.spec.process.tty;
     let output = stream::unfold(lines, move |mut lines| async move {
-        let line = lines.recv().await?;
-        Some((render(&line, tty, timestamps), lines))
+        let mut piece = BytesMut::from(render(&lines.recv().await?, tty, timestamps));
+        // What is there already goes along: a piece each would cost far more than the lines do.
+        while piece.len() < TOGETHER
+            && let Ok(line) = lines.try_recv()
+        {
+            piece.extend_from_slice(&render(&line, tty, timestamps));
+        }
+        Some((piece.freeze(), lines))
     });
     Ok(body::stream(content_type(version, tty), api.until_shutdown(output)))
 }

@@ -33,8 +33,29 @@ impl Demultiplexer {
         self.buffer.extend_from_slice(bytes);
     }
 
+    /// The payloads of all frames that come next and go to the same target, as one; `None` if more input is needed.
+    /// After what is no frame this says so, but not before all that came before it was given.
+    pub(in crate::cli) fn next_run(&mut self) -> Result<Option<(Target, Bytes)>, BadFrame> {
+        let Some((target, first)) = self.next()? else { return Ok(None) };
+        let mut run = None;
+        while self.next_target() == Some(target)
+            && let Some((_, more)) = self.next()?
+        {
+            run.get_or_insert_with(|| BytesMut::from(&*first)).extend_from_slice(&more);
+        }
+        Ok(Some((target, run.map_or(first, BytesMut::freeze))))
+    }
+
+    /// Where the next payload goes, if its frame has begun to arrive.
+    fn next_target(&self) -> Option<Target> {
+        match self.current {
+            Some((target, left)) if left > 0 => Some(target),
+            _ => self.buffer.first().and_then(|stream| target_of(*stream).ok()),
+        }
+    }
+
     /// The next payload, whole or in part; `None` if more input is needed.
-    pub(in crate::cli) fn next(&mut self) -> Result<Option<(Target, Bytes)>, BadFrame> {
+    fn next(&mut self) -> Result<Option<(Target, Bytes)>, BadFrame> {
         loop {
             match self.current {
                 Some((_, 0)) => self.current = None,
@@ -48,17 +69,21 @@ impl Demultiplexer {
                 }
                 None if self.buffer.len() < HEADER => return Ok(None),
                 None => {
-                    let target = match self.buffer[0] {
-                        0 | 1 => Target::Stdout,
-                        2 => Target::Stderr,
-                        other => return Err(BadFrame(other)),
-                    };
+                    let target = target_of(self.buffer[0])?;
                     let mut length = &self.buffer[4..HEADER];
                     self.current = Some((target, length.get_u32() as usize));
                     self.buffer.advance(HEADER);
                 }
             }
         }
+    }
+}
+
+fn target_of(stream: u8) -> Result<Target, BadFrame> {
+    match stream {
+        0 | 1 => Ok(Target::Stdout),
+        2 => Ok(Target::Stderr),
+        other => Err(BadFrame(other)),
     }
 }
 
@@ -76,7 +101,7 @@ mod tests {
         let (mut demux, mut out, mut err) = (Demultiplexer::default(), Vec::new(), Vec::new());
         for chunk in chunks {
             demux.feed(chunk);
-            while let Some((target, bytes)) = demux.next()? {
+            while let Some((target, bytes)) = demux.next_run()? {
                 match target {
                     Target::Stdout => out.extend(bytes),
                     Target::Stderr => err.extend(bytes),
@@ -89,6 +114,27 @@ mod tests {
     #[test]
     fn what_is_no_frame_is_an_error() {
         assert_eq!(drain(&[b"hello, world"]), Err(BadFrame(b'h')));
+    }
+
+    #[test]
+    fn frames_that_came_together_are_written_together() {
+        let mut demux = Demultiplexer::default();
+        for _ in 0..1000 {
+            demux.feed(&frame(1, b"line\n"));
+        }
+        demux.feed(&frame(2, b"error\n"));
+        demux.feed(&frame(1, b"later\n"));
+        let runs: Vec<_> = std::iter::from_fn(|| demux.next_run().expect("frames")).collect();
+        let runs: Vec<_> = runs.iter().map(|(target, bytes)| (*target, bytes.len())).collect();
+        assert_eq!(runs, [(Target::Stdout, 5000), (Target::Stderr, 6), (Target::Stdout, 6)]);
+    }
+
+    #[test]
+    fn what_came_before_a_bad_frame_is_given() {
+        let mut demux = Demultiplexer::default();
+        demux.feed(&[frame(1, b"good"), frame(9, b"bad")].concat());
+        assert_eq!(demux.next_run(), Ok(Some((Target::Stdout, Bytes::from_static(b"good")))));
+        assert_eq!(demux.next_run(), Err(BadFrame(9)));
     }
 
     proptest! {

@@ -7,6 +7,7 @@ pub(super) mod terminal;
 
 use detach::{DetachKeys, Typed};
 use frames::{Demultiplexer, Target};
+use futures_util::FutureExt;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -88,7 +89,7 @@ pub(super) async fn copy_output(mut reader: impl AsyncRead + Unpin, framed: bool
     let mut demultiplexer = Demultiplexer::default();
     let mut buffer = vec![0; BUFFER];
     loop {
-        let count = reader.read(&mut buffer).await.map_err(broken)?;
+        let count = arrived(&mut reader, &mut buffer).await?;
         if count == 0 {
             return Ok(());
         }
@@ -97,13 +98,33 @@ pub(super) async fn copy_output(mut reader: impl AsyncRead + Unpin, framed: bool
             continue;
         }
         demultiplexer.feed(&buffer[..count]);
-        while let Some((target, bytes)) = demultiplexer.next().map_err(broken)? {
+        while let Some((target, bytes)) = demultiplexer.next_run().map_err(broken)? {
             match target {
                 Target::Stdout => write(&mut stdout, &bytes).await?,
                 Target::Stderr => write(&mut stderr, &bytes).await?,
             }
         }
     }
+}
+
+/// Waits for the first bytes, and takes with them all that has arrived by then: a line each may have been sent, and each
+/// write of ours is a way to another thread and back. 0: the end.
+async fn arrived(reader: &mut (impl AsyncRead + Unpin), buffer: &mut [u8]) -> Result<usize, CliError> {
+    let mut count = reader.read(buffer).await.map_err(broken)?;
+    let mut gave_way = false;
+    while count > 0 && count < buffer.len() {
+        match reader.read(&mut buffer[count..]).now_or_never() {
+            // The connection's own task has one piece of a body ready at a time: it gets its turn for the next.
+            None if !std::mem::replace(&mut gave_way, true) => tokio::task::yield_now().await,
+            // The end is told by the next call, and so is what went wrong, if it still does: what came before it counts.
+            None | Some(Ok(0) | Err(_)) => break,
+            Some(Ok(more)) => {
+                count += more;
+                gave_way = false;
+            }
+        }
+    }
+    Ok(count)
 }
 
 async fn write(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> Result<(), CliError> {
@@ -155,6 +176,27 @@ pub(super) async fn follow_size(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn what_has_arrived_is_taken_together_and_nothing_more_is_waited_for() {
+        let chunks = [&b"one "[..], b"two ", b"three"].map(|chunk| Ok::<_, std::io::Error>(bytes::Bytes::from(chunk)));
+        let silence = futures_util::stream::pending();
+        let stream = futures_util::StreamExt::chain(futures_util::stream::iter(chunks), silence);
+        let mut reader = tokio_util::io::StreamReader::new(Box::pin(stream));
+        let mut buffer = [0; 64];
+        let count = arrived(&mut reader, &mut buffer).await.expect("bytes");
+        assert_eq!(&buffer[..count], b"one two three");
+        assert!(arrived(&mut reader, &mut buffer).now_or_never().is_none(), "the stream has not ended");
+    }
+
+    #[tokio::test]
+    async fn what_came_before_the_end_is_not_lost() {
+        let mut reader = &b"twelve bytes"[..];
+        let mut buffer = [0; 8];
+        assert_eq!(arrived(&mut reader, &mut buffer).await.expect("bytes"), 8);
+        assert_eq!(arrived(&mut reader, &mut buffer).await.expect("bytes"), 4);
+        assert_eq!(arrived(&mut reader, &mut buffer).await.expect("bytes"), 0);
+    }
 
     #[tokio::test]
     async fn the_end_of_stdin_closes_the_process_s_stdin_only() {
