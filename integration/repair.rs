@@ -175,6 +175,7 @@ const BRIDGE: &str = "ip -o link show master pontoon0 | sed 's/^[0-9]*: //; s/@.
         [.state, .isolated, .learning, .flood, .hairpin, .mcast_flood, .bcast_flood, .mcast_to_unicast, .neigh_suppress, .proxy_arp,
          .group_fwd_mask, .locked, .guard, .root_block]'
     bridge fdb show br pontoon0 | grep static
+    ip neigh show dev pontoon0 nud permanent
     sysctl net.ipv4.ip_forward net.ipv4.conf.pontoon0.route_localnet net.ipv4.conf.pontoon0.proxy_arp_pvlan
     sysctl net.ipv6.conf.pontoon0.disable_ipv6 net.ipv6.conf.pontoon0.accept_ra
     sysctl net.ipv4.conf.pontoon0.proxy_arp net.ipv4.conf.pontoon0.accept_local net.ipv4.conf.pontoon0.accept_source_route";
@@ -185,8 +186,22 @@ fn the_bridge_is_restored_whatever_becomes_of_it() {
     let web = host.run("busybox").publish("8080:80").serving().start();
     let mac = web.inspect("{{.NetworkSettings.Networks.bridge.MacAddress}}");
     let port = host.sh(&format!("bridge fdb show br pontoon0 | awk '/^{mac} /{{print $3}}'")).ok();
-    let with = |words: &str| words.replace("PORT", &port).replace("MAC", &mac);
+    let address = web.address();
+    let with = |words: &str| words.replace("PORT", &port).replace("MAC", &mac).replace("ADDRESS", &address);
     let changes = [
+        ("ip neigh del ADDRESS dev pontoon0", "deleted the host's entry of who has ADDRESS on bridge pontoon0"),
+        (
+            "ip neigh replace ADDRESS lladdr 02:00:00:00:00:77 nud permanent dev pontoon0",
+            "changed the host's entry of who has ADDRESS on bridge pontoon0",
+        ),
+        (
+            "ip neigh replace ADDRESS lladdr MAC nud stale dev pontoon0",
+            "changed the host's entry of who has ADDRESS on bridge pontoon0",
+        ),
+        (
+            "ip neigh replace 172.17.0.99 lladdr MAC nud permanent dev pontoon0",
+            "told the host who has 172.17.0.99 on bridge pontoon0, which is no container's",
+        ),
         ("bridge link set dev PORT isolated off", "changed isolated of port PORT"),
         ("SYSFS/class/net/PORT/brport/learning'", "changed learning of port PORT"),
         ("ip link set PORT type bridge_slave flood on", "changed flood of port PORT"),
@@ -259,6 +274,7 @@ fn what_is_lost_in_a_flood_of_messages_is_found() {
     let web = host.run("busybox").publish("8080:80").serving().start();
     let mac = web.inspect("{{.NetworkSettings.Networks.bridge.MacAddress}}");
     let port = host.sh(&format!("bridge fdb show br pontoon0 | awk '/^{mac} /{{print $3}}'")).ok();
+    let address = web.address();
     // Netlink sockets of the daemon that lost something, by protocol.
     let dropped = |protocol: u32| {
         let script = format!("awk '$2 == {protocol} && $9 > 0' /proc/net/netlink | wc -l");
@@ -275,6 +291,7 @@ fn what_is_lost_in_a_flood_of_messages_is_found() {
         });
         host.sh(&format!(
             "ip link set {port} type bridge_slave isolated off learning on; bridge fdb del {mac} dev {port} master
+            ip neigh del {address} dev pontoon0; ip neigh add 172.17.0.99 lladdr {mac} nud permanent dev pontoon0
             bridge fdb add 02:00:00:00:00:77 dev {port} master static; ip link set pontoon0 mtu 1300
             ip address add 10.9.9.9/24 dev pontoon0; ip link add evil0 type veth peer name evil1; ip link set evil0 up master pontoon0"
         ))

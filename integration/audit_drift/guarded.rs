@@ -14,6 +14,11 @@ fn what_the_guard_put_right_is_told() {
         ("bridge link set dev DBPORT isolated off", "changed isolated of port DBPORT", false),
         ("ip link set DBPORT nomaster", "took port DBPORT off the bridge", false),
         ("bridge fdb del DBMAC dev DBPORT master", "changed the forwarding entry of DBMAC", false),
+        (
+            "ip neigh replace DBAT lladdr WEBMAC nud permanent dev pontoon0",
+            "changed the host's entry of who has DBAT on bridge pontoon0",
+            false,
+        ),
         ("sysctl -qw net.ipv4.ip_forward=0", "set net.ipv4.ip_forward to 0", false),
     ] {
         let (command, words) = (scene.spell(command), scene.spell(words));

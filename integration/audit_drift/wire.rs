@@ -98,6 +98,20 @@ const WIRE: &[Tampering] = &[
         cure: Repair,
     },
     Tampering {
+        command: "ip neigh replace DBAT lladdr DBMAC nud reachable dev pontoon0",
+        kinds: &["neighbour-loose"],
+        words: "what the host believes of who has DBAT (db) can be changed by who answers to ARP",
+        bite: Quiet,
+        cure: Repair,
+    },
+    Tampering {
+        command: "ip neigh del DBAT dev pontoon0",
+        kinds: &["neighbour-missing"],
+        words: "the host has no entry of who has DBAT (db)",
+        bite: Quiet,
+        cure: Repair,
+    },
+    Tampering {
         command: "ip neigh replace 172.17.0.99 lladdr WEBMAC nud permanent dev pontoon0",
         kinds: &["neighbour-added"],
         words: "permanent entry for 172.17.0.99 at WEBMAC",
@@ -130,7 +144,10 @@ const WIRE: &[Tampering] = &[
         kinds: &["bridge-noarp"],
         words: "bridge pontoon0 does not do ARP",
         bite: Quiet,
-        cure: By("ip link set pontoon0 arp on"),
+        // The host forgets all neighbours by that.
+        cure: By("ip link set pontoon0 arp on
+            ip neigh replace DBAT lladdr DBMAC nud permanent dev pontoon0
+            ip neigh replace WEBAT lladdr WEBMAC nud permanent dev pontoon0"),
     },
     Tampering {
         command: "tc qdisc add dev DBPORT clsact",

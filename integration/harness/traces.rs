@@ -15,6 +15,7 @@ impl Traces {
     /// Looks. `cgroup`: the parent of the containers' cgroups. `data`: data roots, whose databases hold the leases.
     pub fn of(namespaces: &Namespaces, cgroup: &str, data: &[PathBuf], ours: &[u32]) -> Self {
         let mut found = links(namespaces);
+        found.extend(neighbours(namespaces));
         found.extend(mounts(namespaces));
         found.extend(cgroups(cgroup));
         found.extend(firewall(namespaces));
@@ -47,6 +48,13 @@ impl Traces {
 fn links(namespaces: &Namespaces) -> Vec<String> {
     let text = fs::read_to_string(namespaces.proc().join("net/dev")).expect("/proc/net/dev");
     text.lines().skip(2).filter_map(|line| line.split(':').next()).map(|name| format!("link {}", name.trim())).collect()
+}
+
+/// Entries of who has which address that no ARP changes.
+fn neighbours(namespaces: &Namespaces) -> Vec<String> {
+    let words = ["-4", "neigh", "show", "nud", "permanent"];
+    let listed = Outcome::of(namespaces.command(Place::Host, 20, "ip").args(words), b"");
+    listed.ok().lines().map(|line| format!("neighbour {}", line.trim())).collect()
 }
 
 /// Mounts: pinned network namespaces are among them, as mounts of `nsfs`.

@@ -2,9 +2,10 @@
 //! name can be had by whoever comes first).
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::model::MacAddr;
+use crate::model::{Endpoint, MacAddr};
 
 /// Clones share what they know.
 #[derive(Clone, Debug, Default)]
@@ -13,28 +14,41 @@ pub(super) struct Members(Arc<Mutex<State>>);
 #[derive(Debug, Default)]
 struct State {
     /// Asked for, and not yet known by number.
-    making: BTreeMap<String, MacAddr>,
+    making: BTreeMap<String, Station>,
     /// Until they are gone, whether open or not.
-    made: BTreeMap<u32, MacAddr>,
+    made: BTreeMap<u32, Station>,
+}
+
+/// Who is behind a port.
+#[derive(Clone, Copy, Debug)]
+struct Station {
+    mac: MacAddr,
+    address: Ipv4Addr,
+}
+
+impl Station {
+    fn of(endpoint: &Endpoint) -> Self {
+        Self { mac: endpoint.mac, address: endpoint.address }
+    }
 }
 
 impl Members {
     /// Before the port is asked for, so that nobody takes it for a stranger.
-    pub(super) fn begin(&self, port: &str, mac: MacAddr) {
-        self.state().making.insert(port.to_owned(), mac);
+    pub(super) fn begin(&self, endpoint: &Endpoint) {
+        self.state().making.insert(endpoint.port.clone(), Station::of(endpoint));
     }
 
     /// What came of it: its number, or nothing.
     pub(super) fn end(&self, port: &str, index: Option<u32>) {
         let mut state = self.state();
-        if let (Some(mac), Some(index)) = (state.making.remove(port), index) {
-            state.made.insert(index, mac);
+        if let (Some(station), Some(index)) = (state.making.remove(port), index) {
+            state.made.insert(index, station);
         }
     }
 
     /// A port that a daemon before this one made.
-    pub(super) fn adopt(&self, index: u32, mac: MacAddr) {
-        self.state().made.insert(index, mac);
+    pub(super) fn adopt(&self, index: u32, endpoint: &Endpoint) {
+        self.state().made.insert(index, Station::of(endpoint));
     }
 
     pub(super) fn gone(&self, index: u32) {
@@ -51,8 +65,17 @@ impl Members {
 
     /// Whether the forwarding table has reason to hold this address.
     pub(super) fn have(&self, mac: &[u8]) -> bool {
+        self.any(|station| station.mac.0 == mac)
+    }
+
+    /// Whether the host has reason to know who has this address.
+    pub(super) fn have_address(&self, address: Ipv4Addr) -> bool {
+        self.any(|station| station.address == address)
+    }
+
+    fn any(&self, is_it: impl Fn(&Station) -> bool) -> bool {
         let state = self.state();
-        state.made.values().chain(state.making.values()).any(|it| it.0 == mac)
+        state.made.values().chain(state.making.values()).any(is_it)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -63,17 +86,29 @@ impl Members {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Names;
 
     #[test]
     fn a_port_belongs_from_its_order_to_its_end() {
         let (members, mac) = (Members::default(), MacAddr([2, 0, 0, 0, 0, 1]));
-        members.begin("veth1", mac);
+        let endpoint = Endpoint {
+            name: "web".parse().expect("name"),
+            address: [172, 17, 0, 2].into(),
+            mac,
+            port: "veth1".to_owned(),
+            published: vec![],
+            exposed: vec![],
+            links: vec![],
+            names: Names::default(),
+        };
+        members.begin(&endpoint);
         assert!(members.is_making("veth1") && members.have(&mac.0) && !members.has(7));
         members.clone().end("veth1", Some(7));
         assert!(!members.is_making("veth1") && members.have(&mac.0) && members.has(7));
+        assert!(members.have_address(endpoint.address) && !members.have_address([172, 17, 0, 3].into()));
         members.gone(7);
-        assert!(!members.has(7) && !members.have(&mac.0));
-        members.begin("veth1", mac);
+        assert!(!members.has(7) && !members.have(&mac.0) && !members.have_address(endpoint.address));
+        members.begin(&endpoint);
         members.end("veth1", None);
         assert!(!members.is_making("veth1") && !members.have(&mac.0));
     }

@@ -4,6 +4,7 @@
 //! - `settings`: which kernel parameters the bridge needs, and why
 //! - `port`: the veth pair of one container
 //! - `members`: which interfaces belong on the bridge; `strangers`: those that do not
+//! - `neighbours`: who has which address, as the host believes
 //! - `watch`: hears what others change; `faults`: what that means (pure); `repair`: puts it right; `culprit`: who it was
 //! - `host`: what the host has already: routes, a bridge's address and ports
 //! - `standing`: what should be, for who compares
@@ -13,6 +14,7 @@ mod faults;
 mod host;
 pub mod ipam;
 mod members;
+mod neighbours;
 mod port;
 mod repair;
 mod settings;
@@ -38,6 +40,7 @@ use crate::model::{Endpoint, NetworkOptions};
 use crate::netns::{NetNs, NetNsError};
 
 use members::Members;
+use neighbours::Neighbour;
 
 pub use host::{choose_bip, open_ports_of, routes, standing_address};
 pub use port::{port_name, port_prefix};
@@ -161,10 +164,12 @@ impl Bridge {
             let message = LinkMessageBuilder::<LinkBridge>::new(name).append_info_data(setting.clone()).build();
             add(&netlink, message).await.map_err(failed("switch spanning tree off on", name))?;
         }
-        let mut builder = LinkMessageBuilder::<LinkBridge>::new(name)
-            .address(own_address(options))
-            .stp_state(BridgeStpState::Disabled)
-            .forward_delay(0);
+        let mut builder =
+            LinkMessageBuilder::<LinkBridge>::new(name).stp_state(BridgeStpState::Disabled).forward_delay(0);
+        // Told it again, the host would forget who has which address.
+        if standing.as_ref().map(hardware_address) != Some(own_address(options)) {
+            builder = builder.address(own_address(options));
+        }
         for setting in changed {
             builder = builder.append_info_data(setting);
         }
@@ -191,12 +196,18 @@ impl Bridge {
     }
 
     /// A bridge whose address nobody set has the lowest of its ports': with that port's container it would lose it, and its
-    /// neighbours would speak to nobody until they ask again. Setting the address that it has makes it stay.
+    /// neighbours would speak to nobody until they ask again. Setting the address that it has makes it stay. (It also makes
+    /// the host forget who has which address there, which is told it again.)
     async fn keep_hardware_address(&self) -> Result<(), BridgeError> {
         let name = &self.options.bridge;
         let Some(link) = find_bridge(&self.netlink, name).await? else { return Ok(()) };
+        let known = self.neighbours().await?;
         let keep = LinkUnspec::new_with_index(link.header.index).address(hardware_address(&link)).build();
-        self.netlink.link().set(keep).execute().await.map_err(failed("keep the hardware address of", name))
+        self.netlink.link().set(keep).execute().await.map_err(failed("keep the hardware address of", name))?;
+        for (address, mac) in known.iter().filter_map(Neighbour::as_told) {
+            self.enter_neighbour(address, mac).await?;
+        }
+        Ok(())
     }
 
     async fn found(netlink: Handle, options: &NetworkOptions) -> Result<Self, BridgeError> {
@@ -271,7 +282,7 @@ impl Bridge {
     /// Creates the veth pair straight into `netns`, with `eth0`'s MAC, address, MTU and default route; the host's side
     /// is enslaved but *down*, so nothing passes yet. On error nothing is left.
     pub async fn attach(&self, endpoint: &Endpoint, netns: &NetNs) -> Result<(), BridgeError> {
-        self.members.begin(&endpoint.port, endpoint.mac);
+        self.members.begin(endpoint);
         let created = port::create(self, endpoint, netns).await;
         let index = created.as_ref().ok().and_then(|()| port::index(&endpoint.port).ok());
         self.members.end(&endpoint.port, index);
@@ -287,14 +298,8 @@ impl Bridge {
     }
 
     /// Lets traffic pass: the port goes up, and is kept so. Called after the firewall knows the endpoint, and has ended the
-    /// flows of whoever had the address before. What of these waits on the host for an answer to "who has that address" is
-    /// thrown away: the endpoint would give it.
+    /// flows of whoever had the address before.
     pub async fn open_port(&self, endpoint: &Endpoint, netns: Option<&NetNs>) -> Result<(), BridgeError> {
-        port::forget_neighbour(self, endpoint.address).await;
-        self.keep_up(endpoint, netns).await
-    }
-
-    async fn keep_up(&self, endpoint: &Endpoint, netns: Option<&NetNs>) -> Result<(), BridgeError> {
         let port = &endpoint.port;
         let index = port::index(port).unwrap_or_default();
         let opening = OpenPort { endpoint: endpoint.clone(), netns: netns.cloned(), index, ready: false };
@@ -309,10 +314,10 @@ impl Bridge {
     /// that knew less. One that is gone is an error, and for [`Watch`] to make anew.
     pub async fn adopt_port(&self, endpoint: &Endpoint, netns: Option<&NetNs>) -> Result<(), BridgeError> {
         if let Ok(index) = port::index(&endpoint.port) {
-            self.members.adopt(index, endpoint.mac);
+            self.members.adopt(index, endpoint);
         }
-        let hardened = port::harden(self, &endpoint.port, endpoint.mac).await;
-        let opened = self.keep_up(endpoint, netns).await;
+        let hardened = port::harden(self, endpoint).await;
+        let opened = self.open_port(endpoint, netns).await;
         self.keep_open(&endpoint.port).await;
         hardened.and(opened)
     }
@@ -329,17 +334,21 @@ impl Bridge {
 
     /// Stops traffic at once, both ways: the bridge takes nothing from the port any more and gives it nothing. That the port
     /// goes down as well, and stays so whatever goes on in the namespace, waits about 10 ms for the kernel and is done
-    /// behind the caller's back. The pair itself goes with its namespace. A port that is gone is no error.
-    pub async fn close_port(&self, port: &str) -> Result<(), BridgeError> {
+    /// behind the caller's back. The pair itself goes with its namespace. A port that is gone is no error, and one that was
+    /// never opened neither. The host forgets who had the address.
+    pub async fn close_port(&self, endpoint: &Endpoint) -> Result<(), BridgeError> {
+        let port = &endpoint.port;
         self.open.lock().await.remove(port);
         // By index from here on: the name may soon be another port's.
-        let Ok(index) = nix::net::if_::if_nametoindex(port) else { return Ok(()) };
+        let Ok(index) = nix::net::if_::if_nametoindex(port.as_str()) else {
+            return self.delete_neighbour(endpoint.address).await.map(drop);
+        };
         let silenced = port::set_state(self, index, BridgePortState::Disabled).await;
         if silenced.is_err() {
             self.set_down(index).await.map_err(failed("close port", port))?;
         }
         self.bury(index, port);
-        Ok(())
+        self.delete_neighbour(endpoint.address).await.map(drop)
     }
 
     async fn set_down(&self, index: u32) -> Result<(), rtnetlink::Error> {

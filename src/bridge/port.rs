@@ -3,20 +3,17 @@
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
-use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::link::{
     BridgePortState, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute, LinkInfo,
     LinkMessage,
 };
-use rtnetlink::packet_route::neighbour::{
-    NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
-};
+use rtnetlink::packet_route::neighbour::{NeighbourFlags, NeighbourState};
 use rtnetlink::sys::protocols::NETLINK_ROUTE;
 use rtnetlink::sys::{AsyncSocket, TokioSocket};
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
 
 use super::{Bridge, BridgeError, failed, find_link, is, settings};
-use crate::model::{ContainerId, Endpoint, MacAddr, NetworkOptions};
+use crate::model::{ContainerId, Endpoint, NetworkOptions};
 use crate::netns::{NetNs, NetNsError};
 
 /// The container's side, as programs and people expect it.
@@ -84,7 +81,7 @@ async fn is_stale(bridge: &Bridge, port: &str) -> Result<bool, BridgeError> {
 pub(super) async fn configure(bridge: &Bridge, endpoint: &Endpoint, netns: &NetNs) -> Result<(), BridgeError> {
     // The host has nothing to say on the port itself: no link-local address, no neighbour discovery into the container.
     settings::apply(&[(format!("net/ipv6/conf/{}/disable_ipv6", endpoint.port), "1")])?;
-    harden(bridge, &endpoint.port, endpoint.mac).await?;
+    harden(bridge, endpoint).await?;
     let inside = connect_inside(netns).await?;
     let what = format!("{INSIDE} of {}", endpoint.name);
     let link = find_link(&inside, INSIDE).await?.ok_or_else(|| BridgeError::Missing(what.clone()))?;
@@ -96,16 +93,20 @@ pub(super) async fn configure(bridge: &Bridge, endpoint: &Endpoint, netns: &NetN
     inside.route().add(route).execute().await.map_err(failed("set the default route of", &what))
 }
 
-/// Makes the port one that cannot be lied about: it obeys `icc`, and the bridge's forwarding table knows who is behind it
-/// and learns nothing from it. Two messages, whatever the number of ports.
-pub(super) async fn harden(bridge: &Bridge, port: &str, mac: MacAddr) -> Result<(), BridgeError> {
+/// Makes the port one that cannot be lied about: it obeys `icc`, the bridge's forwarding table knows who is behind it and
+/// learns nothing from it, and the host knows who has the address. Three messages, whatever the number of ports.
+pub(super) async fn harden(bridge: &Bridge, endpoint: &Endpoint) -> Result<(), BridgeError> {
+    let Endpoint { port, mac, .. } = endpoint;
     set_flags(bridge, port).await?;
     let index = index(port)?;
     // Sticky, because a frame from another port that does learn (one of the operator's, on a bridge of his) would move
     // even a static entry.
     let entry = bridge.netlink.neighbours().add_bridge(index, &mac.0).state(NeighbourState::Noarp);
     let entry = entry.flags(NeighbourFlags::Controller | NeighbourFlags::Sticky).replace();
-    entry.execute().await.map_err(failed("enter into the bridge's forwarding table the container behind", port))
+    entry.execute().await.map_err(failed("enter into the bridge's forwarding table the container behind", port))?;
+    // After the forwarding table: what has waited on the host for an answer to "who has that address" is sent to the port
+    // now, and is thrown away where that is down still.
+    bridge.enter_neighbour(endpoint.address, endpoint.mac).await
 }
 
 pub(super) fn index(port: &str) -> Result<u32, BridgeError> {
@@ -161,16 +162,6 @@ pub(super) async fn set_state(bridge: &Bridge, port: u32, state: BridgePortState
         .set_port_data(InfoPortData::BridgePort(vec![InfoBridgePort::State(state)]))
         .build();
     bridge.netlink.link().set_port(message).execute().await
-}
-
-/// The host may still know an earlier owner of the address by another MAC, or keep packets for him while it looks for him.
-pub(super) async fn forget_neighbour(bridge: &Bridge, address: Ipv4Addr) {
-    let mut message = NeighbourMessage::default();
-    message.header.family = AddressFamily::Inet;
-    message.header.ifindex = bridge.index();
-    message.attributes.push(NeighbourAttribute::Destination(NeighbourAddress::Inet(address)));
-    // Mostly there is none, and a stale one would only cost its first user a second.
-    let _ = bridge.netlink.neighbours().del(message).execute().await;
 }
 
 /// Deletes what has the name of the container's side, and with it its other end, wherever that is now.

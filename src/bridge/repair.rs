@@ -117,7 +117,7 @@ impl Bridge {
         if what.is_empty() {
             return Ok(Look::Fine);
         }
-        port::harden(self, name, port.endpoint.mac).await?;
+        port::harden(self, &port.endpoint).await?;
         self.put_up(name).await?;
         if found.contains(&PortFault::Held) {
             match port::set_state(self, link.header.index, BridgePortState::Forwarding).await {

@@ -42,10 +42,7 @@ impl Bridge {
                 message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.to_vec()));
                 self.netlink.neighbours().del(message).execute().await
             }
-            Stranger::Neighbour(address) => {
-                port::forget_neighbour(self, *address).await;
-                Ok(())
-            }
+            Stranger::Neighbour(address) => return self.delete_neighbour(*address).await.map(drop),
         };
         match done {
             Err(e) if !is(&e, libc::ENODEV) && !is(&e, libc::ENOENT) => {
@@ -96,6 +93,7 @@ impl Bridge {
         self.repair().await?;
         for name in self.open_ports().await.into_keys() {
             self.repair_port(&name, true).await?;
+            self.repair_neighbour(&name).await?;
             if self.own {
                 let size = LinkUnspec::new_with_name(&name).mtu(self.options.mtu).build();
                 self.netlink.link().set(size).execute().await.map_err(failed("set the MTU of port", &name))?;

@@ -4,6 +4,7 @@
 //! and the operator shall know. An operator's bridge (`-b`) has whatever ports the operator gives it.
 
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
@@ -28,6 +29,10 @@ pub(super) struct Census {
     pub(super) entries: BTreeSet<(u32, MacAddr)>,
     /// Open ports whose own entry is not as we wrote it.
     pub(super) misplaced: BTreeSet<String>,
+    /// Open ports of whose endpoints the host does not know what we told it.
+    pub(super) unknown: BTreeSet<String>,
+    /// Addresses of which somebody else told the host who has them.
+    pub(super) known: BTreeSet<Ipv4Addr>,
 }
 
 /// An entry of a bridge's forwarding table, as far as it matters here.
@@ -75,7 +80,7 @@ impl Bridge {
         self.own && entry.is_static && entry.bridge == Some(self.index()) && !self.members.have(&entry.mac.0)
     }
 
-    /// Looks at all ports and all of the forwarding table.
+    /// Looks at all ports, all of the forwarding table, and what the host knows of who is on the bridge.
     pub(super) async fn census(&self) -> Result<Census, BridgeError> {
         let (name, index) = (&self.options.bridge, self.index());
         let links = self.netlink.link().get().execute();
@@ -85,6 +90,7 @@ impl Bridge {
             entries.try_collect().await.map_err(failed("read the forwarding table of", name))?;
         let entries: Vec<Entry> =
             entries.iter().filter_map(Entry::of).filter(|entry| entry.bridge == Some(index)).collect();
+        let (unknown, known) = self.false_neighbours().await?;
         let open = self.open.lock().await;
         let misplaced = open.values().filter(|port| {
             let own = |entry: &&Entry| entry.mac == port.endpoint.mac;
@@ -98,6 +104,8 @@ impl Bridge {
             strangers: strangers.collect(),
             entries: entries.iter().filter(|entry| self.is_foreign(entry)).map(|it| (it.port, it.mac)).collect(),
             misplaced,
+            unknown,
+            known,
         })
     }
 

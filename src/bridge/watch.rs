@@ -5,6 +5,7 @@
 //! looks are for the few that say that something is wrong, once a subject and burst.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -18,6 +19,7 @@ use rtnetlink::sys::{AsyncSocket, SocketAddr};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
+use super::neighbours::Neighbour;
 use super::repair::Look;
 use super::strangers::Entry;
 use super::{Bridge, BridgeError, OpenPort, culprit, faults, interface_name, port, settings};
@@ -59,6 +61,10 @@ struct Suspects {
     strangers: BTreeSet<u32>,
     /// Entries of the forwarding table that may be nobody's.
     entries: BTreeSet<(u32, MacAddr)>,
+    /// Open ports, by name, of whose endpoints the host may not know who they are.
+    neighbours: BTreeSet<String>,
+    /// Addresses that may be nobody's, and of which the host was told who has them.
+    addresses: BTreeSet<Ipv4Addr>,
     everything: bool,
     /// The last message said something of this kind.
     heard: bool,
@@ -114,6 +120,16 @@ impl Suspects {
         self.entries.insert((port, mac));
     }
 
+    fn neighbour(&mut self, port: &str) {
+        self.heard = true;
+        self.neighbours.insert(port.to_owned());
+    }
+
+    fn address(&mut self, address: Ipv4Addr) {
+        self.heard = true;
+        self.addresses.insert(address);
+    }
+
     fn bridge_if(&mut self, is_suspect: bool) {
         self.heard |= is_suspect;
         self.bridge |= is_suspect;
@@ -121,7 +137,8 @@ impl Suspects {
 
     fn is_empty(&self) -> bool {
         let few = self.ports.is_empty() && self.strangers.is_empty() && self.entries.is_empty();
-        !self.bridge && !self.everything && few
+        let known = self.neighbours.is_empty() && self.addresses.is_empty();
+        !self.bridge && !self.everything && few && known
     }
 }
 
@@ -217,9 +234,11 @@ impl Watch {
             ) => suspects.bridge_if(bridge.own && address.header.index == bridge.index()),
             NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewNeighbour(entry)) => {
                 hear_entry(suspects, bridge, entry, false).await;
+                hear_neighbour(suspects, bridge, entry, false).await;
             }
             NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelNeighbour(entry)) => {
                 hear_entry(suspects, bridge, entry, true).await;
+                hear_neighbour(suspects, bridge, entry, true).await;
             }
             NetlinkPayload::Overrun(_) => suspects.everything = true,
             _ => {}
@@ -244,6 +263,8 @@ impl Watch {
                 Err(error) => self.later(&error, |again| again.bridge = true),
             }
         }
+        // With its bridge, or its bridge's address, each entry goes by itself.
+        let with_the_bridge = !what.is_empty();
         // A bridge that was made anew has none of its ports.
         if suspects.everything || !what.is_empty() {
             let open = self.bridge.open.lock().await;
@@ -254,6 +275,8 @@ impl Watch {
                     suspects.strangers.extend(census.strangers);
                     suspects.entries.extend(census.entries);
                     census.misplaced.iter().for_each(|name| suspects.port(name, true));
+                    suspects.neighbours.extend(census.unknown);
+                    suspects.addresses.extend(census.known);
                 }
                 Err(error) => self.later(&error, |again| again.everything = true),
             }
@@ -265,6 +288,16 @@ impl Watch {
         for (name, entry) in suspects.ports {
             let looked = self.bridge.repair_port(&name, entry).await;
             self.judge(looked, &mut what, |again| again.port(&name, entry));
+        }
+        let mut by_itself = Vec::new();
+        for name in suspects.neighbours {
+            let looked = self.bridge.repair_neighbour(&name).await;
+            let what = if with_the_bridge { &mut by_itself } else { &mut what };
+            self.judge(looked, what, |again| again.neighbour(&name));
+        }
+        for address in suspects.addresses {
+            let looked = self.bridge.forget_neighbour(address).await;
+            self.judge(looked, &mut what, |again| again.address(address));
         }
         for (port, mac) in suspects.entries {
             let looked = self.bridge.forget_entry(port, mac).await;
@@ -367,4 +400,17 @@ async fn hear_entry(suspects: &mut Suspects, bridge: &Bridge, message: &Neighbou
     let open = bridge.open.lock().await;
     let meant = open.values().filter(|port| port.endpoint.mac == entry.mac && changed(port));
     meant.for_each(|port| suspects.port(&port.endpoint.port, true));
+}
+
+/// What the host knows of who has an endpoint's address, otherwise than we told it; and on our own bridge what it was told of
+/// anybody else.
+async fn hear_neighbour(suspects: &mut Suspects, bridge: &Bridge, message: &NeighbourMessage, deleted: bool) {
+    let Some(neighbour) = Neighbour::of(message, bridge.index()) else { return };
+    if !deleted && bridge.is_strange(&neighbour).await {
+        return suspects.address(neighbour.address);
+    }
+    let open = bridge.open.lock().await;
+    let meant = open.values().filter(|port| port.endpoint.address == neighbour.address);
+    let wrong = meant.filter(|port| deleted || !neighbour.is_of(&port.endpoint));
+    wrong.for_each(|port| suspects.neighbour(&port.endpoint.port));
 }

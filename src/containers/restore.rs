@@ -112,7 +112,8 @@ impl Engine {
         let Some(network) = self.default_network() else { return Ok(()) };
         let cells = self.cells();
         let endpoint = |cell: &Arc<Cell>| Some((cell.snapshot().attached.clone()?, cell.live().netns.clone()));
-        let endpoints: Vec<_> = cells.iter().filter_map(endpoint).collect();
+        let running = cells.iter().filter(|cell| cell.snapshot().state.status.is_running());
+        let endpoints: Vec<_> = running.filter_map(endpoint).collect();
         for (endpoint, netns) in &endpoints {
             // A port that is gone (another program deleted it) must not keep the other containers from being served.
             log_error(
@@ -173,6 +174,9 @@ impl Engine {
             let container = cell.snapshot();
             if !container.state.status.is_running() {
                 // Of a start, or of an end, that was cut short.
+                if let (Some(network), Some(endpoint)) = (self.default_network(), &container.attached) {
+                    log_error("close the port of nobody", network.bridge.close_port(endpoint).await);
+                }
                 let released = Container { attached: None, ..(*container).clone() };
                 log_error("release a stale lease", self.keep(&released));
                 cell.publish(released);

@@ -186,7 +186,7 @@ impl Engine {
         let (Some(endpoint), Some(network)) = (endpoint, self.default_network()) else {
             return unpin(netns).await;
         };
-        log_error("close the port", network.bridge.close_port(&endpoint.port).await);
+        log_error("close the port", network.bridge.close_port(endpoint).await);
         let dismiss = self.enforce(network, Change::Dismiss(id.clone()));
         let ((), dismissed) = tokio::join!(unpin(netns), dismiss);
         log_error("dismiss the endpoint", dismissed);

@@ -2,7 +2,8 @@
 
 use crate::harness::host::Host;
 
-/// Takes away what stands between containers: tables, isolation, fixed forwarding entries. What remains is a plain bridge.
+/// Takes away what stands between containers: tables, isolation, fixed entries of who is behind which port and of who has
+/// which address. What remains is a plain bridge.
 const WITHOUT_DEFENCES: &str = r#"
 set -e -o pipefail
 nft list tables | grep pontoon | while read -r word family name; do nft delete table "$family" "$name"; done
@@ -11,6 +12,9 @@ for port in $(ip -json link show master pontoon0 | jq -r '.[].ifname'); do
     for mac in $(bridge -json fdb show brport "$port" | jq -r '.[] | select(.state == "static") | .mac'); do
         bridge fdb del "$mac" dev "$port" master
     done
+done
+ip neigh show dev pontoon0 nud permanent | while read -r address lladdr mac rest; do
+    ip neigh replace "$address" lladdr "$mac" nud stale dev pontoon0
 done
 "#;
 

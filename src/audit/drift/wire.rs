@@ -290,7 +290,9 @@ impl Wire<'_> {
                 }
             }
         };
-        self.false_neighbours(network, bridge).into_iter().map(tell).collect()
+        let mut differences: Vec<Difference> = self.false_neighbours(network, bridge).into_iter().map(tell).collect();
+        differences.extend(self.unknown_neighbours(network, bridge));
+        differences
     }
 
     fn false_neighbours<'n>(
@@ -303,10 +305,52 @@ impl Wire<'_> {
             let owner = self.endpoints.iter().map(|(it, _)| *it).find(|it| IpAddr::V4(it.address) == entry.address);
             match owner {
                 Some(endpoint) => (endpoint.mac.0 != entry.mac).then_some((entry, owner)),
-                None => (entry.permanent && self.own && !entry.address.is_multicast()).then_some((entry, None)),
+                None => {
+                    let strange = entry.permanent && self.own && !entry.address.is_multicast();
+                    (strange && !self.comes_or_goes(network, entry.mac)).then_some((entry, None))
+                }
             }
         });
         judged.collect()
+    }
+
+    /// Whether it is behind a port of a container that comes or goes at this moment.
+    fn comes_or_goes(&self, network: &Network, mac: [u8; 6]) -> bool {
+        let behind = network.forwarding.iter().filter(|it| it.mac == mac && !it.local);
+        let ports = behind.filter_map(|it| network.interface(it.port));
+        ports.into_iter().any(|port| self.in_flux.iter().any(|prefix| port.name.starts_with(prefix)))
+    }
+
+    /// Containers of which the host does not know by us who they are: it would ask by ARP, and believe whoever answers.
+    fn unknown_neighbours(&self, network: &Network, bridge: &Interface) -> Vec<Difference> {
+        // All go with the bridge's address, when it is set down, and when ARP is turned off: that is told.
+        let has_address = bridge.addresses.contains(&IpNetwork::V4(self.options.bip));
+        if !bridge.up || bridge.noarp || !has_address && self.own {
+            return Vec::new();
+        }
+        let entry = |endpoint: &Endpoint| {
+            let mut entries = network.neighbours.iter().filter(|it| it.interface == bridge.index);
+            entries.find(|it| it.address == IpAddr::V4(endpoint.address))
+        };
+        let tell = |endpoint: &Endpoint| {
+            let (name, address) = (&endpoint.name, endpoint.address);
+            let (kind, what) = match entry(endpoint) {
+                // Another's hardware address is told as such.
+                Some(entry) if entry.permanent || entry.mac != endpoint.mac.0 => return None,
+                Some(_) => (
+                    "neighbour-loose",
+                    format!(
+                        "what the host believes of who has {address} ({name}) can be changed by who answers to ARP"
+                    ),
+                ),
+                None => (
+                    "neighbour-missing",
+                    format!("the host has no entry of who has {address} ({name}), and believes who answers to ARP"),
+                ),
+            };
+            Some(of(name.as_str(), ours(Subject::Forwarding, kind, what)))
+        };
+        self.endpoints.iter().filter_map(|(endpoint, _)| tell(endpoint)).collect()
     }
 
     /// What is to be taken away.
@@ -431,7 +475,7 @@ mod tests {
             ..Interface::default()
         };
         let entry = |mac, local| ForwardingEntry { mac, port: PORT, local, fixed: !local, sticky: !local, own: false };
-        let neighbour = Neighbour { address: endpoint().address.into(), mac: MAC, interface: BRIDGE, permanent: false };
+        let neighbour = Neighbour { address: endpoint().address.into(), mac: MAC, interface: BRIDGE, permanent: true };
         Network {
             interfaces: vec![bridge, port],
             forwarding: vec![entry(MAC, false), entry([6; 6], true)],
@@ -470,6 +514,15 @@ mod tests {
         };
         assert_eq!(kinds(true, |it| it.interfaces.push(newcomer("veth11111110003", true))), Vec::<String>::new());
         assert_eq!(kinds(true, |it| it.interfaces.push(newcomer("veth22222220003", false))), Vec::<String>::new());
+        let known = |mac| Neighbour { address: [172, 17, 0, 3].into(), mac, interface: BRIDGE, permanent: true };
+        let one_that_comes = |it: &mut Network| {
+            it.interfaces.push(newcomer("veth11111110003", true));
+            it.forwarding.push(ForwardingEntry { mac: [3; 6], port: 9, ..it.forwarding[0].clone() });
+            it.neighbours.push(known([3; 6]));
+        };
+        assert_eq!(kinds(true, one_that_comes), Vec::<String>::new());
+        assert_eq!(kinds(true, |it| it.neighbours.push(known([3; 6]))), ["neighbour-added"]);
+        assert_eq!(kinds(false, |it| it.neighbours.push(known([3; 6]))), Vec::<String>::new());
         // An operator's bridge is the operator's.
         let theirs = |it: &mut Network| {
             it.interfaces.push(newcomer("eth1", true));
@@ -497,6 +550,8 @@ mod tests {
         assert_eq!(kinds(true, |it| it.forwarding.push(entry([9; 6], PORT))), ["forwarding-added"]);
         assert_eq!(kinds(true, |it| it.forwarding[0].port = BRIDGE), ["forwarding-moved"]);
         assert_eq!(kinds(true, |it| it.neighbours[0].mac = [9; 6]), ["neighbour-stolen"]);
+        assert_eq!(kinds(true, |it| it.neighbours[0].permanent = false), ["neighbour-loose"]);
+        assert_eq!(kinds(true, |it| it.neighbours.clear()), ["neighbour-missing"]);
         assert_eq!(kinds(true, |it| it.queues[0].kind = "clsact".to_owned()), ["tc-queue"]);
         assert_eq!(kinds(true, |it| it.interfaces[1].xdp = true), ["xdp-program"]);
         assert_eq!(kinds(true, |it| it.interfaces[1].tcx = true), ["tcx-program"]);
