@@ -10,6 +10,7 @@ mod bridges;
 mod chance;
 mod devices;
 mod forwarding;
+mod holes;
 mod honest;
 mod host_access;
 mod intruders;

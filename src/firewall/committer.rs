@@ -21,6 +21,7 @@ use super::elements::Elements;
 use super::flows::Flows;
 use super::held::Held;
 use super::nft::Committed;
+use super::strays::Admission;
 use super::writers::Writers;
 use super::{FirewallError, compare, conntrack, names, nft, ruleset};
 use crate::model::audit::Difference;
@@ -38,6 +39,8 @@ pub(super) enum Command {
     Apply(Change, Reply),
     /// Write everything anew as it was left.
     Rewrite(Reply),
+    /// Tell what is in force, for who judges flows.
+    Admission(oneshot::Sender<Result<Admission, FirewallError>>),
     /// Tell what differs.
     Compare(oneshot::Sender<Result<Vec<Difference>, FirewallError>>),
 }
@@ -99,6 +102,11 @@ impl Committer {
                     Command::Rewrite(reply) => {
                         self.commit(std::mem::take(&mut batch)).await;
                         let _ = reply.send(self.repair().await);
+                    }
+                    Command::Admission(reply) => {
+                        self.commit(std::mem::take(&mut batch)).await;
+                        let endpoints: Vec<_> = self.elements.owners().collect();
+                        let _ = reply.send(Ok(Admission::of(&self.options, self.options.own_bridge, &endpoints, [])));
                     }
                     Command::Compare(reply) => {
                         self.commit(std::mem::take(&mut batch)).await;

@@ -9,8 +9,6 @@ use std::collections::BTreeSet;
 use std::io;
 use std::net::Ipv4Addr;
 
-use ipnetwork::Ipv4Network;
-
 use super::netfilter::{Netfilter, attribute, find, nest};
 use crate::model::{Port, PortRange, Protocol};
 
@@ -52,15 +50,6 @@ pub(super) enum Closed {
     Unpublished(Row),
     /// A row of published UDP ports that *came*: flows to the host's ports that do not lead to the container bypass it.
     Published(Row),
-    /// What no rule of ours lets through, but may have been let through while somebody had taken the rules away: flows
-    /// straight to containers' addresses, from elsewhere and (without `icc`) from each other. Flows through a link are
-    /// among them: the next packet of their source makes them anew.
-    Trespass {
-        /// The gateway's address and the containers' subnet.
-        bip: Ipv4Network,
-        /// Containers may talk to each other.
-        icc: bool,
-    },
     /// Addresses of containers, from the first to the last, that nobody has: all flows from and to them.
     Vacant {
         /// The first.
@@ -237,7 +226,7 @@ impl Closed {
             Self::Published(row) => {
                 vec![question(TUPLE_ORIG, &[protocol(row.ports.protocol, None)], BY_PROTOCOL)]
             }
-            Self::Trespass { .. } | Self::Vacant { .. } => vec![Vec::new()],
+            Self::Vacant { .. } => vec![Vec::new()],
         }
     }
 
@@ -252,13 +241,6 @@ impl Closed {
             Self::Unpublished(row) => row.leads(flow) && flow.destination != row.to,
             Self::Published(row) => {
                 row.is_for(flow) && !row.leads(flow) && (row.host.is_some() || is_local(flow.destination))
-            }
-            Self::Trespass { bip, icc } => {
-                let straight = flow.destination == flow.answerer;
-                let from_outside = !bip.contains(flow.source) && !is_local(flow.source);
-                let among = !icc && bip.contains(flow.source) && flow.source != bip.ip();
-                let inside = bip.contains(flow.destination) && flow.destination != bip.ip();
-                inside && straight && (from_outside || among)
             }
         }
     }
@@ -298,6 +280,8 @@ fn number_of(protocol: Protocol) -> u8 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Flow {
     pub(super) source: Ipv4Addr,
+    /// From which port, or 0.
+    pub(super) source_port: u16,
     /// As the source sees it.
     pub(super) destination: Ipv4Addr,
     /// As the source sees it; `None` where the protocol has no ports.
@@ -328,6 +312,7 @@ impl Flow {
         let to_port = port(original, DESTINATION_PORT);
         Some(Self {
             source: address(original, SOURCE)?,
+            source_port: port(original, SOURCE_PORT).unwrap_or_default(),
             destination: address(original, DESTINATION)?,
             port: protocol.zip(to_port).map(|(protocol, number)| Port { protocol, number }),
             answerer: address(reply, SOURCE)?,
@@ -347,7 +332,14 @@ mod tests {
 
     fn flow(source: [u8; 4], destination: [u8; 4], port: &str, answerer: [u8; 4], answerers_port: u16) -> Flow {
         let port = Some(port.parse().expect("port"));
-        Flow { source: source.into(), destination: destination.into(), port, answerer: answerer.into(), answerers_port }
+        Flow {
+            source: source.into(),
+            source_port: 40_000,
+            destination: destination.into(),
+            port,
+            answerer: answerer.into(),
+            answerers_port,
+        }
     }
 
     fn ends(closed: Closed, flow: Flow) -> bool {
@@ -428,22 +420,6 @@ mod tests {
         assert!(ends(came, flow(LAN, HOST, "8080/udp", APP, 80)), "to the container before");
         assert!(!ends(came, flow(LAN, HOST, "8080/udp", WEB, 80)), "as it should be");
         assert!(!ends(came, flow(APP, LAN, "8080/udp", LAN, 8080)), "through the host");
-    }
-
-    #[test]
-    fn what_came_in_while_the_rules_were_away_is_turned_out() {
-        let bip = "172.17.0.1/16".parse().expect("network");
-        let trespass = |icc| Closed::Trespass { bip, icc };
-        assert!(ends(trespass(true), flow(LAN, WEB, "80/tcp", WEB, 80)), "straight from the LAN");
-        assert!(!ends(trespass(true), flow(APP, WEB, "80/tcp", WEB, 80)));
-        assert!(ends(trespass(false), flow(APP, WEB, "80/tcp", WEB, 80)));
-        for icc in [true, false] {
-            assert!(!ends(trespass(icc), flow(HOST, WEB, "80/tcp", WEB, 80)), "the host's own");
-            assert!(!ends(trespass(icc), flow([172, 17, 0, 1], WEB, "80/tcp", WEB, 80)), "the gateway's");
-            assert!(!ends(trespass(icc), flow(LAN, HOST, "8080/tcp", WEB, 80)), "published");
-            assert!(!ends(trespass(icc), flow(WEB, LAN, "80/tcp", LAN, 80)), "to the outside");
-            assert!(!ends(trespass(icc), flow(APP, [172, 17, 0, 1], "53/udp", [172, 17, 0, 1], 53)));
-        }
     }
 
     #[test]

@@ -133,6 +133,11 @@ impl Elements {
         self.endpoints.iter().flat_map(of).collect()
     }
 
+    /// Whose elements these are.
+    pub(super) fn owners(&self) -> impl Iterator<Item = (&ContainerId, &Endpoint)> {
+        self.endpoints.iter()
+    }
+
     /// Whether the endpoint's ports can be served, and nobody else has what it wants.
     fn check(&self, id: &ContainerId, endpoint: &Endpoint) -> Result<(), FirewallError> {
         let taken =

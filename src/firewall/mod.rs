@@ -12,7 +12,7 @@
 //! - `held`: what the kernel holds already, and the difference to the plan
 //! - `compare`: what differs between what should be and what is, in words; `structure`: of rules
 //! - `flows`: those of what was closed end, one look after another; `conntrack`: where they are found
-//! - [`strays`]: flows that nothing admits
+//! - [`strays`]: flows that nothing admits, and their end
 //! - `netfilter`: messages to and from the kernel's packet filter
 //! - `nft`: the command that carries a transaction into the kernel
 //! - `obstacles`: others' tables that drop by default what containers need
@@ -197,10 +197,12 @@ impl Firewall {
 
     /// Makes the kernel hold the intent's ruleset: where the daemon's tables have the right rules already, by changing the
     /// elements that differ, else by replacing all tables in one transaction. Established flows stay: conntrack knows
-    /// them, whatever table is in force. The flows of what went meanwhile end.
+    /// them, whatever table is in force. The flows of what went meanwhile end, and those that nothing admits.
     pub async fn reconcile(&self, intent: &Intent) -> Result<(), FirewallError> {
         self.denials.learn(intent);
-        self.ask(|reply| Command::Reconcile(Box::new(intent.clone()), reply)).await
+        self.ask(|reply| Command::Reconcile(Box::new(intent.clone()), reply)).await?;
+        self.turn_out(&intent.options).await;
+        Ok(())
     }
 
     /// Ends the flows of addresses in `range` that nobody has. Called before anybody is given one: the last daemon may

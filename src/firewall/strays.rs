@@ -1,14 +1,25 @@
-//! Flows that conntrack knows and that nothing admits: let through while rules were away, or written there by somebody.
+//! Flows that conntrack knows and that nothing admits: let through while rules were away, or written there by somebody. The
+//! audit tells of them, and after each repair of the tables they are ended ([`Firewall::turn_out`]).
 //!
 //! The rules of what is admitted are the intent's, in the words of `inet`: replies aside, whoever begins a flow.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
+use ipnetwork::Ipv4Network;
+use tokio::task::spawn_blocking;
+
+use super::audit::sockets::{self, Connection};
+use super::committer::Command;
 use super::conntrack::{self, Flow, Row};
-use super::facts;
-use crate::model::{ContainerId, Endpoint, NetworkOptions, PortRange};
+use super::{Firewall, facts};
+use crate::model::{ContainerId, Endpoint, NetworkOptions, PortRange, Protocol};
+
+/// Looks that follow the first, which may have come before an answer that was under way.
+const AGAIN: [Duration; 4] =
+    [Duration::from_millis(50), Duration::from_millis(150), Duration::from_millis(300), Duration::from_millis(500)];
 
 /// What may be, for who has to judge a flow.
 pub struct Admission {
@@ -21,6 +32,8 @@ pub struct Admission {
     published: Vec<Row>,
     /// The host's own addresses.
     local: BTreeSet<Ipv4Addr>,
+    /// Where somebody on the host waits to be spoken to: it does not begin flows from there, but answers.
+    answering: BTreeSet<(Protocol, u16)>,
 }
 
 /// A flow that nothing admits.
@@ -32,6 +45,8 @@ pub struct Stray {
     pub containers: Vec<String>,
     /// Its name in conntrack.
     entry: Vec<u8>,
+    /// Of TCP to the host: the host's end of it.
+    connection: Option<Connection>,
 }
 
 impl Admission {
@@ -60,21 +75,34 @@ impl Admission {
             links,
             published: endpoints.iter().map(|(_, it)| it).flat_map(rows).collect(),
             local: local.into_iter().collect(),
+            answering: BTreeSet::new(),
         }
     }
 
     /// All strays. Blocking.
     pub fn strays(&self) -> io::Result<Vec<Stray>> {
-        let mut strays = Vec::new();
-        conntrack::each(|flow, related, entry| {
-            if let Some(why) = self.refusal(flow).filter(|_| !related) {
-                let ends = [flow.source, flow.destination, flow.answerer];
-                let containers: BTreeSet<String> = ends.iter().filter_map(|end| self.names.get(end).cloned()).collect();
-                let what = format!("{}: {why}", self.words(flow));
-                strays.push(Stray { what, containers: containers.into_iter().collect(), entry });
-            }
-        })?;
-        Ok(strays)
+        let known = known(self.options.bip)?;
+        Ok(known.into_iter().filter_map(|(flow, entry)| self.stray(&flow, entry)).collect())
+    }
+
+    /// The flow, if nothing admits it.
+    fn stray(&self, flow: &Flow, entry: Vec<u8>) -> Option<Stray> {
+        let why = self.refusal(flow)?;
+        let ends = [flow.source, flow.destination, flow.answerer];
+        let containers: BTreeSet<String> = ends.iter().filter_map(|end| self.names.get(end).cloned()).collect();
+        let what = format!("{}: {why}", self.words(flow));
+        Some(Stray { what, containers: containers.into_iter().collect(), entry, connection: self.connection(flow) })
+    }
+
+    /// The host's end of a flow.
+    fn connection(&self, flow: &Flow) -> Option<Connection> {
+        flow.port.filter(|port| port.protocol == Protocol::Tcp)?;
+        let (from, to) = ((flow.source, flow.source_port), (flow.answerer, flow.answerers_port));
+        match (self.is_local(from.0), self.is_local(to.0)) {
+            (false, true) => Some(Connection { own: to, peer: from }),
+            (true, false) => Some(Connection { own: from, peer: to }),
+            _ => None,
+        }
     }
 
     fn is_local(&self, address: Ipv4Addr) -> bool {
@@ -91,14 +119,18 @@ impl Admission {
             return None;
         }
         let from_inside = inside(flow.source);
-        if from_inside && !self.names.contains_key(&flow.source) {
-            return self.own.then_some("it comes from an address of no container");
+        if from_inside && self.own && !self.names.contains_key(&flow.source) {
+            return Some("it comes from an address of no container");
         }
         if inside(flow.answerer) {
             return self.to_container(flow, from_inside);
         }
         if inside(flow.destination) {
             return Some("it is led away from a container's address");
+        }
+        let of_names = flow.answerer == subnet.ip() && Some(flow.answerers_port) == self.options.dns_port;
+        if of_names && !from_inside && !self.is_local(flow.source) {
+            return Some("names are for containers");
         }
         // To the host, or out of it: what containers send elsewhere is not ours to judge.
         let closed = from_inside && self.is_local(flow.answerer) && !self.options.host_access;
@@ -116,11 +148,15 @@ impl Admission {
             return heard.then_some("it goes to an address of no container");
         }
         if rewritten {
-            let published = self.published.iter().any(|row| row.leads(flow));
+            // What is published on 127/8 is the host's alone.
+            let reaches = !flow.destination.is_loopback() || self.is_local(flow.source);
+            let published = reaches && self.published.iter().any(|row| row.leads(flow));
             return (!published).then_some("no published port leads there");
         }
         if self.is_local(flow.source) {
-            return None;
+            let answers = flow.port.is_some_and(|port| self.answering.contains(&(port.protocol, flow.source_port)));
+            return (answers && !self.options.host_access)
+                .then_some("the host answers a container that does not reach it (--host-access=false)");
         }
         if !from_inside {
             return Some("nothing lets in what comes from outside, but published ports");
@@ -148,8 +184,84 @@ impl Admission {
     }
 }
 
-/// Ends flows. Those that ended by themselves are no error. Blocking.
-pub fn end(strays: Vec<Stray>) -> io::Result<()> {
+impl Firewall {
+    /// Ends the flows that nothing in force admits, and those that come of what was under way: whoever was let in while
+    /// rules were away is answered a moment later, and the answer is a flow of the host's by which more comes in.
+    pub async fn turn_out(&self, options: &NetworkOptions) {
+        self.turn_out_once(options).await;
+        let (firewall, options) = (self.clone(), options.clone());
+        tokio::spawn(async move {
+            for pause in AGAIN {
+                tokio::time::sleep(pause).await;
+                firewall.turn_out_once(&options).await;
+            }
+        });
+    }
+
+    async fn turn_out_once(&self, options: &NetworkOptions) {
+        match self.end_strays(options).await {
+            Ok(0) => {}
+            Ok(count) => tracing::debug!(count, "ended flows that nothing admits"),
+            Err(error) => tracing::warn!(%error, "cannot end flows that nothing admits: they go on until they end"),
+        }
+    }
+
+    /// How many there were.
+    async fn end_strays(&self, options: &NetworkOptions) -> io::Result<usize> {
+        let bip = options.bip;
+        // The flows first, and then what is in force: a flow is never older than what admits it.
+        let flows = blocking(move || known(bip)).await?;
+        if flows.is_empty() {
+            return Ok(0);
+        }
+        let admission = self.ask(Command::Admission).await.map_err(io::Error::other)?;
+        blocking(move || {
+            let addresses = nix::ifaddrs::getifaddrs().into_iter().flatten().filter_map(|it| it.address);
+            let local = addresses.filter_map(|address| Some(address.as_sockaddr_in()?.ip())).collect();
+            let admission = Admission { local, answering: answering()?, ..admission };
+            let strays: Vec<Stray> =
+                flows.into_iter().filter_map(|(flow, entry)| admission.stray(&flow, entry)).collect();
+            let count = strays.len();
+            end(strays)?;
+            Ok(count)
+        })
+        .await
+    }
+}
+
+async fn blocking<T: Send + 'static>(action: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    match spawn_blocking(action).await {
+        Ok(done) => done,
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    }
+}
+
+/// Flows that have an end among the containers' addresses, with their names in conntrack. Those that came with another's (a
+/// helper's expectation) are judged by that one. Blocking.
+fn known(subnet: Ipv4Network) -> io::Result<Vec<(Flow, Vec<u8>)>> {
+    let mut flows = Vec::new();
+    conntrack::each(|flow, related, entry| {
+        let ends = [flow.source, flow.destination, flow.answerer];
+        if !related && ends.iter().any(|end| subnet.contains(*end)) {
+            flows.push((*flow, entry));
+        }
+    })?;
+    Ok(flows)
+}
+
+/// Where somebody on the host waits to be spoken to.
+fn answering() -> io::Result<BTreeSet<(Protocol, u16)>> {
+    let sockets = sockets::listening()?.into_iter().filter(|socket| socket.takes_v4().is_some());
+    Ok(sockets.map(|it| (if it.tcp { Protocol::Tcp } else { Protocol::Udp }, it.port)).collect())
+}
+
+/// Ends flows. Those that ended by themselves are no error. Connections of the host's end as well: else what it sends again
+/// would begin the flow anew.
+fn end(strays: Vec<Stray>) -> io::Result<()> {
+    let connections: BTreeSet<Connection> = strays.iter().filter_map(|stray| stray.connection).collect();
+    if let Err(error) = sockets::reset(&connections) {
+        tracing::debug!(%error, "the kernel does not end connections by order");
+    }
     let entries: Vec<Vec<u8>> = strays.into_iter().map(|stray| stray.entry).collect();
     conntrack::delete(&entries)
 }
@@ -179,6 +291,7 @@ mod tests {
         let port = (on != 0).then(|| port.parse().expect("port"));
         admission.refusal(&Flow {
             source: from.into(),
+            source_port: 40_000,
             destination: to.into(),
             port,
             answerer: answerer.into(),
@@ -206,6 +319,35 @@ mod tests {
             assert_eq!(refusal(false, from, to, port, answerer, on), None, "{from:?} to {to:?} on {port}");
         }
         assert_eq!(refusal(true, db, web, "22", web, 22), None);
+    }
+
+    #[test]
+    fn what_is_published_on_loopback_is_the_hosts_alone() {
+        let options = NetworkOptions { host_access: false, dns_port: Some(61_053), ..NetworkOptions::usual() };
+        let (id, endpoint) = (id(2), endpoint(2, vec![publish([127, 0, 0, 1], 7070, "70")]));
+        let admission = Admission::of(&options, true, &[(&id, &endpoint)], [HOST.into()]);
+        let answering = [(Protocol::Udp, 9999)].into();
+        let admission = Admission { answering, ..admission };
+        let flow =
+            |source: [u8; 4], source_port, destination: [u8; 4], port: &str, answerer: [u8; 4], answerers_port| {
+                let port = Some(port.parse().expect("port"));
+                let (source, destination, answerer) = (source.into(), destination.into(), answerer.into());
+                Flow { source, source_port, destination, port, answerer, answerers_port }
+            };
+        let (loopback, web, gateway) = ([127, 0, 0, 1], container(2), container(1));
+        let published = |from| admission.refusal(&flow(from, 40_000, loopback, "7070", web, 70));
+        assert_eq!(published(loopback), None);
+        assert!(published(LAN).is_some());
+        // Names are asked by containers, and by the port that everybody knows.
+        assert!(admission.refusal(&flow(LAN, 40_000, gateway, "61053/udp", gateway, 61_053)).is_some());
+        assert_eq!(admission.refusal(&flow(gateway, 40_000, gateway, "61053/udp", gateway, 61_053)), None);
+        // The host begins flows from anywhere but where it answers.
+        assert_eq!(admission.refusal(&flow(gateway, 40_000, web, "40000/udp", web, 40_000)), None);
+        assert_eq!(admission.refusal(&flow(gateway, 9999, web, "40000", web, 40_000)), None);
+        let answer = flow(gateway, 9999, web, "40000/udp", web, 40_000);
+        assert!(admission.refusal(&answer).is_some());
+        let open = NetworkOptions { host_access: true, ..options };
+        assert_eq!(Admission { options: open, ..admission }.refusal(&answer), None);
     }
 
     #[test]

@@ -13,10 +13,9 @@ use rtnetlink::sys::protocols::NETLINK_NETFILTER;
 use rtnetlink::sys::{AsyncSocket, AsyncSocketExt, TokioSocket};
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::conntrack::Closed;
 use super::generation::{Generation, Listener};
 use super::netfilter::messages;
-use super::{Firewall, FirewallError, conntrack, names};
+use super::{Firewall, FirewallError, names};
 use crate::model::{NetworkOptions, Place, Tampering};
 
 /// `NFNLGRP_NFTABLES` (linux/netfilter/nfnetlink.h).
@@ -37,7 +36,7 @@ pub struct Watch {
     socket: TokioSocket,
     firewall: Firewall,
     listener: Listener,
-    trespass: Closed,
+    options: NetworkOptions,
     /// Or else only told of.
     repairs: bool,
     /// The kernel could not keep all that it had to tell: nobody knows what it was.
@@ -50,8 +49,7 @@ impl Firewall {
     pub fn watch(&self, options: &NetworkOptions, repairs: bool) -> Result<Watch, FirewallError> {
         let socket = listen().map_err(FirewallError::Watch)?;
         let listener = Listener::new(names::table(options));
-        let trespass = Closed::Trespass { bip: options.bip, icc: options.icc };
-        Ok(Watch { socket, firewall: self.clone(), listener, trespass, repairs, lost: false })
+        Ok(Watch { socket, firewall: self.clone(), listener, options: options.clone(), repairs, lost: false })
     }
 }
 
@@ -59,7 +57,7 @@ impl Firewall {
     /// Puts right what the watch would, without its having heard of anything.
     pub async fn restore(&self, options: &NetworkOptions) -> Result<(), FirewallError> {
         self.rewrite().await?;
-        conntrack::forget(vec![Closed::Trespass { bip: options.bip, icc: options.icc }]).await;
+        self.turn_out(options).await;
         Ok(())
     }
 }
@@ -127,7 +125,7 @@ impl Watch {
             tokio::time::sleep(RETRY).await;
         }
         // What came in meanwhile is known to conntrack, and would go on.
-        conntrack::forget(vec![self.trespass]).await;
+        self.firewall.turn_out(&self.options).await;
     }
 
     /// The generations of what there is to read. What comes together is repaired together.

@@ -33,7 +33,7 @@ use crate::containers::engine::Network;
 use crate::containers::{Beginning, Container, Engine};
 use crate::firewall::audit::network::Network as Links;
 use crate::firewall::audit::{Kernel, snapshot};
-use crate::firewall::strays::{self, Admission};
+use crate::firewall::strays::Admission;
 use crate::model::audit::{Difference, Drift, Subject, VERSION};
 use crate::model::{ContainerId, Endpoint, NetworkMode};
 use wire::Wire;
@@ -148,11 +148,7 @@ async fn cure(engine: &Engine, network: &Network, differences: &[Difference]) ->
         }
     }
     if any(&[Subject::Flow]) {
-        let admission = admission(engine, network);
-        let ended = tokio::task::spawn_blocking(move || strays::end(admission.strays()?)).await?;
-        if let Err(error) = ended {
-            tracing::warn!(%error, "cannot end flows that nothing admits");
-        }
+        network.firewall.turn_out(&network.options).await;
     }
     if any(&[Subject::Bridge, Subject::Port, Subject::Forwarding, Subject::Sysctl]) {
         network.bridge.restore().await?;

@@ -11,6 +11,7 @@ const HEADER: usize = 16;
 const ERROR: u16 = 2;
 const DONE: u16 = 3;
 const REQUEST: u16 = 0x1;
+const ACKNOWLEDGED: u16 = 0x4;
 const DUMP: u16 = 0x300;
 /// The kernel changed what it was listing: the answer holds parts of two states.
 const DUMP_INTERRUPTED: u16 = 0x10;
@@ -49,6 +50,11 @@ impl Netlink {
     /// One thing.
     pub(super) fn get(&mut self, kind: u16, body: &[u8]) -> io::Result<Option<Message>> {
         Ok(self.ask(kind, REQUEST, body)?.into_iter().next())
+    }
+
+    /// Has one thing done.
+    pub(super) fn order(&mut self, kind: u16, body: &[u8]) -> io::Result<()> {
+        self.ask(kind, REQUEST | ACKNOWLEDGED, body).map(drop)
     }
 
     fn ask(&mut self, kind: u16, flags: u16, body: &[u8]) -> io::Result<Vec<Message>> {

@@ -1,6 +1,7 @@
 //! Who listens in a network namespace: of the calling thread's, over netlink (linux/inet_diag.h), which goes to the
 //! listening sockets at once; where the kernel has no `inet_diag`, by `/proc`, which goes through all connections.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -46,7 +47,52 @@ pub fn listening() -> io::Result<Vec<Socket>> {
     Ok(sockets)
 }
 
+/// A TCP connection of the calling thread's network namespace: its own end, and the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Connection {
+    /// Address and port here.
+    pub own: (Ipv4Addr, u16),
+    /// Address and port there.
+    pub peer: (Ipv4Addr, u16),
+}
+
+/// Ends connections: both ends hear of it (`SOCK_DESTROY`; a kernel may be without). Those that are not there are no error.
+pub fn reset(connections: &BTreeSet<Connection>) -> io::Result<()> {
+    if connections.is_empty() {
+        return Ok(());
+    }
+    let mut diag = Netlink::new(SockProtocol::NetlinkSockDiag)?;
+    for family in [AF_INET, AF_INET6] {
+        let mut request = vec![family, IPPROTO_TCP, 0, 0];
+        request.extend((!LISTEN).to_ne_bytes());
+        request.resize(56, 0);
+        let Ok(found) = diag.dump(BY_FAMILY, &request) else { continue };
+        for message in found.iter().filter(|it| connected(&it.body).is_some_and(|it| connections.contains(&it))) {
+            // By the id that the kernel gave it: by addresses, a listener could be meant.
+            let mut order = vec![family, IPPROTO_TCP, 0, 0];
+            order.extend((!0_u32).to_ne_bytes());
+            order.extend(message.body.get(4..52).unwrap_or_default());
+            match diag.order(DESTROY, &order) {
+                Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
+                result => result?,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `struct inet_diag_msg` of a connection.
+fn connected(body: &[u8]) -> Option<Connection> {
+    let port = |at: usize| Some(u16::from_be_bytes(body.get(at..at + 2)?.try_into().ok()?));
+    let address = |at: usize| match *body.first()? {
+        AF_INET => Some(Ipv4Addr::from(<[u8; 4]>::try_from(body.get(at..at + 4)?).ok()?)),
+        _ => Ipv6Addr::from(<[u8; 16]>::try_from(body.get(at..at + 16)?).ok()?).to_ipv4_mapped(),
+    };
+    Some(Connection { own: (address(8)?, port(4)?), peer: (address(24)?, port(6)?) })
+}
+
 const BY_FAMILY: u16 = 20;
+const DESTROY: u16 = 21;
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 const IPPROTO_TCP: u8 = 6;
@@ -135,6 +181,23 @@ mod tests {
                 assert_ne!(found.iter().find(is_it).expect("it is there").inode, 0);
             }
         }
+    }
+
+    #[test]
+    fn a_connection_is_ended_and_its_listener_is_not() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let at = listener.local_addr().expect("it is bound");
+        let client = std::net::TcpStream::connect(at).expect("it listens");
+        let (_server, from) = listener.accept().expect("somebody has connected");
+        let (IpAddr::V4(own), IpAddr::V4(peer)) = (at.ip(), from.ip()) else { panic!("{at} and {from} are IPv4") };
+        let connection = Connection { own: (own, at.port()), peer: (peer, from.port()) };
+        // A kernel may be without, and an unprivileged test too.
+        if reset(&[connection].into()).is_err() {
+            return;
+        }
+        let error = client.peek(&mut [0]).expect_err("it is reset");
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+        assert!(std::net::TcpStream::connect(at).is_ok());
     }
 
     #[test]
