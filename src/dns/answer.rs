@@ -139,13 +139,7 @@ impl Answer {
     }
 
     /// The message's bytes, at most so many; and whether nothing had to be cut off.
-    fn emit(
-        &self,
-        request: &Request,
-        metadata: Metadata,
-        edns: Option<&Edns>,
-        most: u16,
-    ) -> Option<(Vec<u8>, bool)> {
+    fn emit(&self, request: &Request, metadata: Metadata, edns: Option<&Edns>, most: u16) -> Option<(Vec<u8>, bool)> {
         let mut bytes = Vec::with_capacity(512);
         let mut encoder = BinEncoder::new(&mut bytes);
         encoder.set_max_size(most);

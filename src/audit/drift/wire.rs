@@ -517,7 +517,7 @@ mod tests {
         let known = |mac| Neighbour { address: [172, 17, 0, 3].into(), mac, interface: BRIDGE, permanent: true };
         let one_that_comes = |it: &mut Network| {
             it.interfaces.push(newcomer("veth11111110003", true));
-            it.forwarding.push(ForwardingEntry { mac: [3; 6], port: 9, ..it.forwarding[0].clone() });
+            it.forwarding.push(ForwardingEntry { mac: [3; 6], port: 9, ..it.forwarding[0] });
             it.neighbours.push(known([3; 6]));
         };
         assert_eq!(kinds(true, one_that_comes), Vec::<String>::new());
