@@ -23,4 +23,5 @@ mod moments;
 mod neighbours;
 mod shadows;
 mod spoofing;
+mod stopped;
 mod strangers;

@@ -28,6 +28,8 @@ use crate::model::audit::Difference;
 use crate::model::{Change, Intent, NetworkOptions, Outcomes};
 
 const CHANGE: &str = "change the firewall";
+/// How often more the whole is written where nft did not end.
+const TRIES: usize = 2;
 
 type Reply = oneshot::Sender<Result<(), FirewallError>>;
 
@@ -236,7 +238,9 @@ impl Committer {
         if delta.is_empty() {
             return Ok(Committed::default());
         }
-        self.carry(CHANGE, &ruleset::change(&self.options, delta)).await
+        let carried = self.carry(CHANGE, &ruleset::change(&self.options, delta)).await;
+        self.stale |= matches!(carried, Err(FirewallError::Late { .. }));
+        carried
     }
 
     async fn repair(&mut self) -> Result<(), FirewallError> {
@@ -245,7 +249,10 @@ impl Committer {
     }
 
     async fn rewrite(&mut self, step: &'static str) -> Result<Committed, FirewallError> {
-        let committed = self.replace(step, &self.options, &self.elements).await?;
+        let replaced = self.replace(step, &self.options, &self.elements).await;
+        // Whatever of earlier ones is there or is not, the next one writes all of it.
+        self.stale |= matches!(replaced, Err(FirewallError::Late { .. }));
+        let committed = replaced?;
         self.stale = false;
         if self.overdue.is_empty() {
             return Ok(committed);
@@ -273,7 +280,15 @@ impl Committer {
     ) -> Result<Committed, FirewallError> {
         self.denials.before_new_tables().await;
         self.counting.begins(Timestamp::now());
-        let written = self.carry(step, &ruleset::replace(options, elements)).await;
+        let transaction = ruleset::replace(options, elements);
+        let mut written = self.carry(step, &transaction).await;
+        for _again in 0..TRIES {
+            if !matches!(written, Err(FirewallError::Late { .. })) {
+                break;
+            }
+            // The same once more is right whether the first was written or not.
+            written = self.carry(step, &transaction).await;
+        }
         self.denials.after_new_tables(written.is_ok());
         written
     }

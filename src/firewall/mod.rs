@@ -53,6 +53,7 @@ mod writers;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use ipnetwork::Ipv4Network;
 use jiff::Timestamp;
@@ -90,6 +91,12 @@ pub enum FirewallError {
         step: &'static str,
         /// nft's answer.
         message: String,
+    },
+    /// nft did not end, and was killed: whether its transaction is in force is not known.
+    #[error("cannot {step}: nft did not end and was killed; another program may have stopped it")]
+    Late {
+        /// What was attempted.
+        step: &'static str,
     },
     /// No way to hear of others' changes.
     #[error("cannot listen for changes to the kernel's tables: {0}")]
@@ -161,6 +168,8 @@ pub struct Firewall {
     denials: Denials,
     counting: Counting,
     commits: Arc<Outcomes>,
+    /// How often flows that nothing admits were looked for: see [`Firewall::turn_out`].
+    turns: Arc<AtomicU64>,
 }
 
 impl Firewall {
@@ -177,7 +186,7 @@ impl Firewall {
         let (options, commits_of) = (intent.options.clone(), commits.clone());
         let committer = Committer::new(options, writers.clone(), denials.clone(), counting.clone(), commits_of);
         tokio::spawn(committer.run(inbox));
-        Self { commands, writers, denials, counting, commits }
+        Self { commands, writers, denials, counting, commits, turns: Arc::default() }
     }
 
     /// How long the kernel took for each transaction, nft's start and end included where it was waited for.

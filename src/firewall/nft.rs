@@ -7,22 +7,34 @@
 //! ends some ten milliseconds later if something was deleted: closing its socket waits until no packet under way can
 //! still see what went (an RCU grace period, `nft_rcv_nl_event` in the kernel). Nobody who starts or ends a container needs to
 //! wait for that; who looks for flows that went through needs to.
+//!
+//! An nft that does not end (somebody stopped it) would stop all transactions after it, those that repair the tables too. So
+//! each has a deadline, and is killed then. The kernel has its transaction as a whole by then, or never gets it; which of
+//! the two is not known, and whoever asked has to write the tables anew.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
+use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::Serialize;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
 
 use super::FirewallError;
 use super::writers::Writers;
 
 /// Where nft lives besides the places that `PATH` names: daemons are often started without the administrator's.
 const SBIN: &str = "/usr/local/sbin:/usr/sbin:/sbin";
+
+/// What nft may take at most: a hundred times what it needs on a machine that has nothing else to do.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Bytes of a transaction for which it has a second more; ten thousand elements are some 2 MB.
+const PER_SECOND: usize = 128 << 10;
 
 /// A transaction that is in force.
 #[must_use]
@@ -34,7 +46,8 @@ impl Committed {
     pub(super) async fn settled(self) {
         let Some(end) = self.0 else { return };
         match end.await {
-            Ok(Ok(())) => {}
+            // In force is in force.
+            Ok(Ok(()) | Err(FirewallError::Late { .. })) => {}
             Ok(Err(error)) => tracing::error!(%error, "the kernel told of a transaction of which nft says otherwise"),
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         }
@@ -53,11 +66,16 @@ pub(super) async fn commit(
     let mut nft = Command::from(nft).spawn().map_err(|source| failed(step, source))?;
     let pid = nft.id().expect("it has not been waited for");
     let generation = writers.began(pid);
+    let deadline = Instant::now() + patience(&payload);
     if let Some(mut stdin) = nft.stdin.take() {
         // nft reads everything before it answers. If it ends early, its status and words tell more than EPIPE.
-        let _ = stdin.write_all(&payload).await;
+        let _ = timeout_at(deadline, stdin.write_all(&payload)).await;
     }
-    in_force(generation, tokio::spawn(end(step, nft, pid, writers.clone()))).await
+    in_force(generation, tokio::spawn(end(step, nft, pid, deadline, writers.clone()))).await
+}
+
+fn patience(payload: &[u8]) -> Duration {
+    PATIENCE + Duration::from_secs((payload.len() / PER_SECOND) as u64)
 }
 
 /// Waits until the kernel has told of the transaction; while nobody listens, until nft has ended.
@@ -75,15 +93,41 @@ async fn in_force(
 }
 
 /// What nft says when it has ended.
-async fn end(step: &'static str, nft: Child, pid: u32, writers: Writers) -> Result<(), FirewallError> {
-    let output = nft.wait_with_output().await;
-    if !output.as_ref().is_ok_and(|output| output.status.success()) {
+async fn end(
+    step: &'static str,
+    mut nft: Child,
+    pid: u32,
+    deadline: Instant,
+    writers: Writers,
+) -> Result<(), FirewallError> {
+    let (mut stdout, mut stderr) = (nft.stdout.take(), nft.stderr.take());
+    let (mut said, mut complained) = (Vec::new(), Vec::new());
+    let whole = async {
+        let out = async {
+            if let Some(stdout) = &mut stdout {
+                let _ = stdout.read_to_end(&mut said).await;
+            }
+        };
+        let err = async {
+            if let Some(stderr) = &mut stderr {
+                let _ = stderr.read_to_end(&mut complained).await;
+            }
+        };
+        tokio::join!(out, err, nft.wait()).2
+    };
+    let status = timeout_at(deadline, whole).await;
+    if !status.as_ref().is_ok_and(|status| status.as_ref().is_ok_and(std::process::ExitStatus::success)) {
         writers.failed(pid);
     }
-    let output = output.map_err(|source| failed(step, source))?;
-    match output.status.success() {
+    let Ok(status) = status else {
+        tracing::error!(pid, "nft does not end (has somebody stopped it?), and is killed: cannot {step}");
+        // What is under way in the kernel comes to its end before: nothing of it is written later.
+        nft.kill().await.map_err(|source| failed(step, source))?;
+        return Err(FirewallError::Late { step });
+    };
+    match status.map_err(|source| failed(step, source))?.success() {
         true => Ok(()),
-        false => Err(FirewallError::Refused { step, message: complaint(&output.stderr, &output.stdout) }),
+        false => Err(FirewallError::Refused { step, message: complaint(&complained, &said) }),
     }
 }
 
@@ -96,15 +140,36 @@ pub(super) fn feed(payload: &[u8]) -> std::io::Result<()> {
     let mut nft = command();
     nft.args(["-j", "-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut nft = nft.spawn()?;
+    let ended = kill_later(&nft, patience(payload));
     if let Some(mut stdin) = nft.stdin.take() {
         let _ = stdin.write_all(payload);
     }
-    answer(&nft.wait_with_output()?).map(drop)
+    let output = nft.wait_with_output()?;
+    drop(ended);
+    answer(&output).map(drop)
 }
 
 /// What nft answers in the calling thread's network namespace.
 pub(super) fn ask(words: &[&str]) -> std::io::Result<String> {
-    answer(&command().args(words).stdin(Stdio::null()).output()?)
+    let mut nft = command();
+    let nft = nft.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let ended = kill_later(&nft, PATIENCE);
+    let output = nft.wait_with_output()?;
+    drop(ended);
+    answer(&output)
+}
+
+/// Kills it then, unless what is returned was dropped before.
+fn kill_later(nft: &std::process::Child, patience: Duration) -> Option<std::sync::mpsc::Sender<()>> {
+    let nft = pidfd_open(rustix::process::Pid::from_child(nft), PidfdFlags::empty()).ok()?;
+    let (ended, end) = std::sync::mpsc::channel::<()>();
+    std::thread::spawn(move || {
+        if end.recv_timeout(patience) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            tracing::error!("nft does not end (has somebody stopped it?), and is killed");
+            let _ = pidfd_send_signal(&nft, Signal::KILL);
+        }
+    });
+    Some(ended)
 }
 
 fn answer(output: &std::process::Output) -> std::io::Result<String> {

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::Ipv4Addr;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ipnetwork::Ipv4Network;
@@ -188,11 +189,16 @@ impl Firewall {
     /// Ends the flows that nothing in force admits, and those that come of what was under way: whoever was let in while
     /// rules were away is answered a moment later, and the answer is a flow of the host's by which more comes in.
     pub async fn turn_out(&self, options: &NetworkOptions) {
+        let turn = self.turns.fetch_add(1, Ordering::Relaxed) + 1;
         self.turn_out_once(options).await;
         let (firewall, options) = (self.clone(), options.clone());
         tokio::spawn(async move {
             for pause in AGAIN {
                 tokio::time::sleep(pause).await;
+                // Whoever came after looks for longer.
+                if firewall.turns.load(Ordering::Relaxed) != turn {
+                    return;
+                }
                 firewall.turn_out_once(&options).await;
             }
         });
