@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 
-use crate::harness::{Host, until};
+use crate::harness::{Host, eventually, until};
 
 #[test]
 fn sockets_and_pidfile() {
@@ -75,4 +75,43 @@ fn nothing_of_the_daemons_is_handed_to_containers() {
     host.sh("kill $(cat /run/pontoon/pontoon.pid)").ok();
     daemon.wait().unwrap();
     host.sh("find /sys/fs/cgroup -depth -type d -path '*/pontoon-test-handed*' -exec rmdir {} \\;").ok();
+}
+
+/// Each connection is a descriptor, and what puts the firewall right needs some, too.
+#[test]
+fn connections_do_not_take_what_the_daemon_needs_for_its_work() {
+    let host = Host::new();
+    let _web = host.run("busybox").publish("8080:80").cmd(&["sleep", "1000"]).start();
+    let pid = host.daemon().pid(&host.namespaces);
+    host.sh(&format!("prlimit --pid {pid} --nofile=500")).ok();
+    // Half of them have said a part of what they want.
+    let crowd = "use Socket; use IO::Handle; use Fcntl;
+        for (1..2000) {
+            socket(my $s, PF_UNIX, SOCK_STREAM, 0) or last;
+            fcntl($s, F_SETFL, O_NONBLOCK);
+            connect($s, sockaddr_un('/run/pontoon/pontoon.sock')) or next;
+            syswrite($s, qq{GET /v1.41/info HTTP/1.1\\r\\nHost: x\\r\\n}) if $_ % 2;
+            push @all, $s;
+        }
+        sleep 1000";
+    let crowd = host.itself().background(&["bash", "-c", "ulimit -n 4096; exec perl -e \"$0\"", crowd]);
+    let open = || host.sh(&format!("ls /proc/{pid}/fd | wc -l")).ok().parse::<u32>().unwrap();
+    until("all that clients may have is taken", || open() > 350);
+    until("the log says so", || host.daemon().log().contains("further clients have to wait"));
+    let ruleset = || host.sh("nft list tables | sort").stdout;
+    let before = ruleset();
+    assert!(before.contains("pontoon-pontoon0"), "{before}");
+    for _ in 0..3 {
+        let log = host.daemon().log().len();
+        host.sh("nft flush ruleset").ok();
+        eventually("it is restored", || {
+            let said = host.daemon().log()[log..].to_owned();
+            if said.contains("restored") && ruleset() == before { Ok(()) } else { Err(said) }
+        });
+    }
+    assert!(open() < 450, "{}", open());
+    assert_eq!(host.daemon().log().matches("further clients have to wait").count(), 1);
+    drop(crowd);
+    host.docker(&["ps"]).ok();
+    host.pontoon(&["ps"]).ok();
 }

@@ -34,12 +34,14 @@ use hyper::body::Incoming;
 use hyper::header::{HeaderValue, SERVER};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::containers::Engine;
+use crate::containers::descriptors::room_for_clients;
 use crate::containers::origin::on_behalf_of;
 use body::Response;
 use error::ApiError;
@@ -49,8 +51,18 @@ use router::{NEWEST, Route, Version};
 /// How long short requests may take to finish once the daemon drains.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Pause after a failed `accept`: out of file descriptors, say.
+/// Pause after a failed `accept`, and while there is no descriptor for another client.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long a client may take from connecting to the end of its first request's head.
+const FIRST_REQUEST: Duration = Duration::from_secs(30);
+
+/// How long it may keep its connection between two requests, and take for a later one's head: clients keep some for what
+/// comes next.
+const BETWEEN_REQUESTS: Duration = Duration::from_secs(300);
+
+/// How long the log is silent about clients that have to wait, once it has said so.
+const SAID: Duration = Duration::from_secs(600);
 
 /// The API's server: what every request needs. Clones share it.
 #[derive(Clone)]
@@ -66,13 +78,14 @@ struct Api {
 /// and returns.
 pub async fn serve(listener: UnixListener, engine: Engine, shutdown: CancellationToken) {
     let api = Api { engine, shutdown, tasks: TaskTracker::new() };
+    let mut said = None;
     loop {
         let accepted = tokio::select! {
             () = api.shutdown.cancelled() => break,
-            accepted = listener.accept() => accepted,
+            accepted = accept(&listener, &mut said) => accepted,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok(stream) => {
                 api.tasks.spawn(connection(api.clone(), stream));
             }
             Err(error) => {
@@ -86,6 +99,21 @@ pub async fn serve(listener: UnixListener, engine: Engine, shutdown: Cancellatio
     if tokio::time::timeout(GRACE, api.tasks.wait()).await.is_err() {
         tracing::warn!(left = api.tasks.len(), "requests did not finish in time");
     }
+}
+
+/// The next client, once there are descriptors for it: until then it waits in the kernel's queue.
+async fn accept(listener: &UnixListener, said: &mut Option<Instant>) -> std::io::Result<UnixStream> {
+    while !room_for_clients(listener) {
+        if said.is_none_or(|said: Instant| said.elapsed() >= SAID) {
+            *said = Some(Instant::now());
+            tracing::warn!(
+                "there are so many connections to the API that further clients have to wait: the other file descriptors \
+                 are for the daemon's own work; end clients, or raise its limit (LimitNOFILE=, ulimit -n)"
+            );
+        }
+        tokio::time::sleep(ACCEPT_PAUSE).await;
+    }
+    listener.accept().await.map(|(stream, _)| stream)
 }
 
 /// Serves one client. Its requests, streams and waits are dropped when it goes away.
@@ -107,16 +135,23 @@ async fn connection(api: Api, stream: UnixStream) {
         }
     };
     let shutdown = api.shutdown.clone();
+    let asked = Arc::new(Notify::new());
+    let asks = asked.clone();
     let service = service_fn(move |request| {
         let (api, peer) = (api.clone(), peer.clone());
+        asks.notify_one();
         async move {
             let origin = peer::origin(&peer, &request);
             Ok::<_, Infallible>(on_behalf_of(origin, api.answer(request)).await)
         }
     });
-    let connection = http1::Builder::new().half_close(true).serve_connection(TokioIo::new(stream), service);
+    let mut server = http1::Builder::new();
+    server.half_close(true).timer(TokioTimer::new()).header_read_timeout(BETWEEN_REQUESTS);
+    let connection = server.serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection.with_upgrades());
     let mut draining = false;
+    let mut silent = std::pin::pin!(tokio::time::timeout(FIRST_REQUEST, asked.notified()));
+    let mut has_asked = false;
     loop {
         tokio::select! {
             ended = connection.as_mut() => {
@@ -126,6 +161,10 @@ async fn connection(api: Api, stream: UnixStream) {
                 return;
             }
             () = peer::hung_up(&watched) => return,
+            first = silent.as_mut(), if !has_asked => match first {
+                Ok(()) => has_asked = true,
+                Err(_) => return tracing::debug!("a client that asked nothing was hung up on"),
+            },
             () = shutdown.cancelled(), if !draining => {
                 draining = true;
                 connection.as_mut().graceful_shutdown();

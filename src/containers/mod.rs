@@ -6,6 +6,7 @@
 mod attach;
 mod cell;
 mod create;
+pub mod descriptors;
 pub mod engine;
 pub mod error;
 pub mod event;

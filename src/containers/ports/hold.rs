@@ -16,11 +16,8 @@ use rustix::net::sockopt::set_socket_reuseaddr;
 use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, ipproto};
 
 use super::PortsError;
+use crate::containers::descriptors;
 use crate::model::{Protocol, Published};
-
-/// Descriptors that ports may take: all but a quarter, which is at least this many and at most [`MOST_KEPT`].
-const LEAST_KEPT: u64 = 256;
-const MOST_KEPT: u64 = 4096;
 
 /// Sockets of one container's ports.
 #[derive(Default)]
@@ -33,13 +30,12 @@ pub struct Sockets {
 impl Sockets {
     /// Binds each of the row's host ports; on failure those before it stay bound until this is dropped.
     pub(super) fn hold(&mut self, row: &Published) -> Result<(), PortsError> {
-        let ceiling = ceiling(rustix::process::getrlimit(rustix::process::Resource::Nofile).current);
+        let first_kept = descriptors::first_kept();
         self.held.reserve(row.count.into());
         for one in row.each() {
             let address = SocketAddr::new(one.host_ip, one.host_port);
             match bind(address, one.container.protocol) {
-                // The kernel gives the lowest number that is free: this one tells how many are in use.
-                Ok(Some(socket)) if i64::from(socket.as_raw_fd()) < ceiling => self.held.push(socket),
+                Ok(Some(socket)) if i64::from(socket.as_raw_fd()) < first_kept => self.held.push(socket),
                 Ok(Some(_)) | Err(Errno::MFILE | Errno::NFILE) => self.unheld += 1,
                 Ok(None) => {}
                 Err(errno) => return Err(refusal(address, one.container.protocol, errno)),
@@ -47,12 +43,6 @@ impl Sockets {
         }
         Ok(())
     }
-}
-
-/// The first descriptor that ports may not have, of so many that the process may have.
-fn ceiling(limit: Option<u64>) -> i64 {
-    let most = limit.unwrap_or(u64::from(u32::MAX));
-    i64::try_from(most.saturating_sub((most / 4).clamp(LEAST_KEPT, MOST_KEPT))).unwrap_or(i64::MAX)
 }
 
 fn refusal(address: SocketAddr, protocol: Protocol, errno: Errno) -> PortsError {
@@ -109,14 +99,6 @@ mod tests {
     use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
     use super::*;
-
-    #[test]
-    fn the_daemon_keeps_descriptors_for_itself() {
-        assert_eq!(ceiling(Some(1024)), 768);
-        assert_eq!(ceiling(Some(20_000)), 15_904);
-        assert_eq!(ceiling(Some(64)), 0);
-        assert!(ceiling(None) > 1 << 30);
-    }
 
     /// The server closes first: its side of the connection is the one that lingers.
     #[test]
