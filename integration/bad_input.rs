@@ -160,3 +160,28 @@ fn flags_of_the_daemon() {
     }
     assert_eq!(host.sh(look).ok(), before);
 }
+
+#[test]
+fn what_cannot_be_made_is_said_in_words() {
+    let host = Host::new();
+    for cli in Cli::BOTH {
+        let refused = |flags: &[&str]| host.run("busybox").by(cli).flags(flags).cmd(&["true"]).once();
+        refused(&["--link", "t:a;b"]).ends_with(125).complains("the alias \"a;b\" is no host name");
+        refused(&["--sysctl", "net.ipv4.bogus=1"])
+            .ends_with(125)
+            .complains("cannot set sysctl net.ipv4.bogus: there is no such kernel parameter here");
+        let file = refused(&["-v", "/etc/passwd:/etc"]);
+        file.ends_with(125).complains("error mounting \"/etc/passwd\" to \"/etc\": ");
+        file.complains("Are you trying to mount a directory onto a file (or vice-versa)?");
+        assert!(!file.stderr.contains("Mount {"), "{file}");
+    }
+    let (code, said) =
+        host.api("POST", "/containers/create", r#"{"Image":"busybox","HostConfig":{"CgroupnsMode":"private"}}"#);
+    match std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+        true => assert_eq!(code, 201, "{said}"),
+        false => {
+            assert_eq!(code, 501, "{said}");
+            assert!(said["message"].as_str().unwrap().contains("--cgroupns private"), "{said}");
+        }
+    }
+}

@@ -172,7 +172,7 @@ impl HostFacts {
         let system = rustix::system::sysinfo();
         // The field is as wide as the machine's words.
         let memory = u128::from(system.totalram as u64) * u128::from(system.mem_unit);
-        let unified = fs::exists("/sys/fs/cgroup/cgroup.controllers").unwrap_or(false);
+        let unified = has_cgroup_2();
         Self {
             name: field("PRETTY_NAME").unwrap_or_else(|| "Linux".into()),
             version: field("VERSION_ID").unwrap_or_default(),
@@ -276,6 +276,11 @@ fn event_line(event: &Event) -> Bytes {
 /// A map of docker's `map[string]string`.
 pub(super) fn plain_map(map: &BTreeMap<String, String>) -> HashMap<String, String> {
     map.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
+/// Whether the machine's cgroups are of version 2 alone.
+pub(super) fn has_cgroup_2() -> bool {
+    fs::exists("/sys/fs/cgroup/cgroup.controllers").unwrap_or(false)
 }
 
 #[cfg(test)]

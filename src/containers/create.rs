@@ -44,6 +44,7 @@ impl Engine {
         runtimes::resolve(&spec.runtime)?;
         self.check_mounts(&spec)?;
         let mut warnings = Vec::new();
+        warnings.extend(crate::runner::cut_limits(&spec.resources));
         self.check_network(&mut spec, &mut warnings)?;
         spec.network.links = self.resolve_links(&asked_links, &spec.network)?;
 

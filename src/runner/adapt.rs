@@ -9,6 +9,8 @@ use oci_spec::runtime::{
 use rustix::process::Resource;
 
 use super::cgroup::{self, Hierarchy};
+use super::oci::{all_capabilities, rlimits};
+use crate::model::Resources;
 
 /// The machine, and this process's rights on it.
 #[derive(Clone, Debug)]
@@ -55,7 +57,7 @@ fn held(status: &str) -> Capabilities {
         .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
         .unwrap_or(u64::MAX);
     use libcontainer::capabilities::CapabilityExt;
-    super::oci::all_capabilities().into_iter().filter(|one| mask & one.to_cap().bitmask() != 0).collect()
+    all_capabilities().into_iter().filter(|one| mask & one.to_cap().bitmask() != 0).collect()
 }
 
 /// Adapts `spec` to `host`; what cannot be had is left out, and said in a line for the log.
@@ -96,6 +98,29 @@ pub(super) fn adapt_process(process: &mut Process, host: &Host, warnings: &mut V
         sets.set_bounding(bounding).set_effective(effective).set_permitted(permitted);
         process.set_capabilities(Some(sets));
     }
+}
+
+/// Which of the limits asked for are more than a container can be given here, in words for whoever creates it.
+pub fn cut_limits(wishes: &Resources) -> Vec<String> {
+    let capabilities = held(&std::fs::read_to_string("/proc/self/status").unwrap_or_default());
+    if capabilities.contains(&oci_spec::runtime::Capability::SysResource) {
+        Vec::new()
+    } else {
+        beyond(wishes, hard_limit)
+    }
+}
+
+/// Each limit asked for that is more than `most`, and to what it is cut.
+fn beyond(wishes: &Resources, most: impl Fn(PosixRlimitType) -> u64) -> Vec<String> {
+    // Those that are none are refused where the description is made.
+    let limits = rlimits(wishes).ok().flatten().unwrap_or_default();
+    let cut = |((name, ..), limit): (&(String, u64, u64), &PosixRlimit)| {
+        let most = most(limit.typ());
+        (limit.hard() > most).then(|| {
+            format!("ulimit {name} was cut to {most}: the daemon has no more to give, for it lacks CAP_SYS_RESOURCE")
+        })
+    };
+    wishes.ulimits.iter().zip(&limits).filter_map(cut).collect()
 }
 
 /// A limit that we can set: not above our own.
@@ -247,6 +272,18 @@ mod tests {
         forbid_swap(&mut spec);
         let files = spec.linux().as_ref()?.resources().as_ref()?.unified().clone()?;
         files.get("memory.swap.max").cloned()
+    }
+
+    #[test]
+    fn a_limit_that_is_cut_is_told_with_what_is_left() {
+        let ulimits = [("nofile", 99_999_999_999), ("nproc", 20_000)];
+        let ulimits = ulimits.map(|(name, limit)| (name.to_owned(), limit, limit)).to_vec();
+        let wishes = Resources { ulimits, ..Resources::default() };
+        assert_eq!(
+            beyond(&wishes, |_| 20_000),
+            ["ulimit nofile was cut to 20000: the daemon has no more to give, for it lacks CAP_SYS_RESOURCE"]
+        );
+        assert!(beyond(&wishes, |_| u64::MAX).is_empty());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What lies in a shim's directory, and how it is read and written.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::fd::AsRawFd;
@@ -72,6 +73,12 @@ pub(super) fn cgroup(config: &Path) -> io::Result<Option<PathBuf>> {
     Ok(read_json::<Bundle>(config)?.linux.and_then(|linux| linux.cgroups_path))
 }
 
+/// The names of the kernel parameters that a bundle's `config.json` sets.
+pub(super) fn sysctls(config: &Path) -> io::Result<Vec<String>> {
+    let linux = read_json::<Bundle>(config)?.linux;
+    Ok(linux.and_then(|linux| linux.sysctl).unwrap_or_default().into_keys().collect())
+}
+
 #[derive(Deserialize)]
 struct Bundle {
     linux: Option<BundleLinux>,
@@ -81,6 +88,7 @@ struct Bundle {
 #[serde(rename_all = "camelCase")]
 struct BundleLinux {
     cgroups_path: Option<PathBuf>,
+    sysctl: Option<BTreeMap<String, serde::de::IgnoredAny>>,
 }
 
 /// Reads a JSON file.

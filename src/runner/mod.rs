@@ -32,6 +32,8 @@ mod privileges;
 mod seccomp;
 pub mod shim;
 
+pub use adapt::cut_limits;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 

@@ -13,7 +13,7 @@ use crate::api::Api;
 use crate::api::body::{self, Response};
 use crate::api::error::ApiError;
 use crate::api::query::Query;
-use crate::api::system::plain_map;
+use crate::api::system::{has_cgroup_2, plain_map};
 use crate::containers::{Container, HealthlessState, Status};
 use crate::model::{HostBinding, Mount, MountKind, NetworkMode, NetworkOptions, Port};
 
@@ -151,8 +151,9 @@ fn host_config(container: &Container, links: &[String]) -> Value {
     ] {
         config.insert(key.to_owned(), value);
     }
+    let cgroupns = if has_cgroup_2() { "private" } else { "host" };
     for (key, default) in
-        [("Runtime", container.spec.runtime.as_str()), ("IpcMode", "private"), ("CgroupnsMode", "private")]
+        [("Runtime", container.spec.runtime.as_str()), ("IpcMode", "private"), ("CgroupnsMode", cgroupns)]
     {
         if config.get(key).and_then(Value::as_str).is_none_or(str::is_empty) {
             config.insert(key.to_owned(), default.into());

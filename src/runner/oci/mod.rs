@@ -17,6 +17,8 @@ use oci_spec::runtime::{
     Capabilities, Linux, LinuxDevice, LinuxNamespace, LinuxNamespaceType, LinuxSeccomp, Process, Root, Spec, User,
 };
 
+pub(super) use resources::rlimits;
+
 use super::seccomp::profile;
 use crate::model::{ContainerSpec, EnvVar, SeccompProfile};
 
@@ -164,7 +166,7 @@ fn process(input: &OciInput<'_>, kept: &Capabilities) -> Result<Process, OciErro
         .set_env(Some(texts(&environment(input, &identity.home, &wishes.env, wishes.tty))))
         .set_cwd(PathBuf::from(&wishes.workdir))
         .set_capabilities(Some(capabilities::sets(kept, identity.uid)))
-        .set_rlimits(resources::rlimits(&input.spec.resources)?)
+        .set_rlimits(rlimits(&input.spec.resources)?)
         // The runtime tells apart what is not said and what is denied.
         .set_no_new_privileges(input.spec.security.no_new_privileges.then_some(true))
         .set_oom_score_adj(input.spec.resources.oom_score_adj)

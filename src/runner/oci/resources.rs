@@ -94,7 +94,7 @@ pub(super) fn devices(input: &OciInput<'_>) -> Option<Vec<LinuxDevice>> {
 }
 
 /// `--ulimit` (getrlimit(2)).
-pub(super) fn rlimits(wishes: &Resources) -> Result<Option<Vec<PosixRlimit>>, OciError> {
+pub(in crate::runner) fn rlimits(wishes: &Resources) -> Result<Option<Vec<PosixRlimit>>, OciError> {
     let mut limits = Vec::new();
     for (name, soft, hard) in &wishes.ulimits {
         if soft > hard {

@@ -81,7 +81,7 @@ impl Container {
             (_, Some(_)) => Err("the container exists already".to_owned()),
             (LaunchKind::Exec { .. }, None) => Ok(0),
             (LaunchKind::Container { .. }, None) => {
-                self.make().map_err(|message| format!("failed to create task for container: {message}"))
+                self.make().map_err(|message| format!("failed to create task for container: {}", with_sysctl(message)))
             }
         }
     }
@@ -192,6 +192,20 @@ impl Container {
         self.stdio.close();
         self.let_go();
     }
+}
+
+/// libcontainer does not say which parameter it could not open. One that a kernel does not have, no namespace has.
+fn with_sysctl(message: String) -> String {
+    if !message.contains("open subpath in procfs failed") {
+        return message;
+    }
+    let exists = |name: &str| Path::new("/proc/sys").join(name.replace('.', "/")).exists();
+    let asked = files::sysctls(Path::new(files::CONFIG)).unwrap_or_default();
+    let missing: Vec<_> = asked.into_iter().filter(|name| !exists(name)).collect();
+    if missing.is_empty() {
+        return message;
+    }
+    format!("cannot set sysctl {}: there is no such kernel parameter here", missing.join(" or "))
 }
 
 fn bind_console() -> io::Result<UnixListener> {

@@ -337,12 +337,19 @@ fn plain(message: &str) -> String {
         // For an exec it is the working directory, which nobody makes there.
         return format!("cannot change to the working directory: {}", reason(errno));
     }
-    if message.contains("failed to mount Mount {") && message.contains("ENOTDIR") {
-        let target = message.split("destination: \"").nth(1).and_then(|rest| rest.split('"').next());
+    if let Some((_, mount)) = message.split_once("failed to mount Mount {") {
+        let field = |key: &str| mount.split(key).nth(1).and_then(|rest| rest.split('"').next()).unwrap_or_default();
+        let reason = match mount.rsplit(": ").next() {
+            _ if mount.contains("ENOTDIR") => "not a directory",
+            // All that there is to know where it is a file that was to be mounted on a directory.
+            None | Some("syscall") => "the kernel refuses it",
+            Some(reason) => reason,
+        };
         return format!(
-            "error mounting to {:?}: not a directory: Are you trying to mount a directory onto a file (or vice-versa)? \
+            "error mounting {:?} to {:?}: {reason}: Are you trying to mount a directory onto a file (or vice-versa)? \
              Check if the specified host path exists and is the expected type",
-            target.unwrap_or_default()
+            field("source: Some(\""),
+            field("destination: \""),
         );
     }
     message.to_owned()
@@ -379,6 +386,19 @@ mod tests {
         assert_eq!(exit_code("exec: \"/etc/passwd\": permission denied"), 126);
         assert_eq!(exit_code("exec: \"/etc\": is a directory"), 126);
         assert_eq!(exit_code("cannot mount the overlay"), 125);
+    }
+
+    #[test]
+    fn a_mount_that_cannot_be_is_told_in_words() {
+        let message = r#"failed to prepare rootfs: failed to mount Mount { destination: "/etc", typ: Some("bind"), source: Some("/etc/passwd"), options: Some(["rbind", "rw"]), uid_mappings: None, gid_mappings: None }: syscall"#;
+        let words = plain(message);
+        assert!(
+            words.starts_with(r#"error mounting "/etc/passwd" to "/etc": the kernel refuses it: Are you"#),
+            "{words}"
+        );
+        let words = plain(&message.replace("syscall", "ENOTDIR"));
+        assert!(words.starts_with(r#"error mounting "/etc/passwd" to "/etc": not a directory: "#), "{words}");
+        assert_eq!(exit_code(&words), 125);
     }
 
     #[test]

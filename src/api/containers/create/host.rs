@@ -12,11 +12,19 @@ use crate::model::RestartPolicy;
 use crate::model::spec::LogSpec;
 
 /// Refuses what pontoon cannot do, unless it is what clients send by default.
-pub(super) fn refuse_unserved(config: &ContainerCreateBody, host: &HostConfig) -> Result<(), ApiError> {
+pub(super) fn refuse_unserved(
+    config: &ContainerCreateBody,
+    host: &HostConfig,
+    daemon: &Daemon<'_>,
+) -> Result<(), ApiError> {
     for (asked, what) in unserved(config, host) {
         if asked {
             return Err(ApiError::not_served(format!("pontoon does not support {what}")));
         }
+    }
+    if host.cgroupns_mode == Some(HostConfigCgroupnsModeEnum::PRIVATE) && !daemon.cgroup_namespaces {
+        let what = "a cgroup namespace of the container's own (--cgroupns private) on a machine with cgroup version 1";
+        return Err(ApiError::not_served(format!("pontoon does not support {what}")));
     }
     if matches!(host.isolation, Some(HostConfigIsolationEnum::PROCESS | HostConfigIsolationEnum::HYPERV)) {
         return Err(ApiError::bad_request("invalid isolation mode: there is only \"default\" on Linux"));

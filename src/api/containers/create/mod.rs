@@ -24,7 +24,7 @@ use crate::api::body::{self, Response};
 use crate::api::error::ApiError;
 use crate::api::hijack::to_the_end;
 use crate::api::query::Query;
-use crate::api::system::{architecture, cpus};
+use crate::api::system::{architecture, cpus, has_cgroup_2};
 use crate::containers::{CreateRequest, SpecRequest};
 use crate::model::ContainerSpec;
 
@@ -32,6 +32,8 @@ use crate::model::ContainerSpec;
 struct Daemon<'a> {
     /// CPUs of the machine.
     cpus: usize,
+    /// Its cgroups are of version 2, with which each container has a namespace of them.
+    cgroup_namespaces: bool,
     /// For containers that name no log driver.
     log_driver: &'a str,
     /// For containers that set no options.
@@ -80,7 +82,8 @@ async fn read_action(api: &Api, query: &Query, request: Request<Incoming>) -> Re
     let name = query.get("name").filter(|name| !name.is_empty()).map(str::to_owned);
     let body: Value = body::read_json(request).await?;
     let config = api.engine.config();
-    let daemon = Daemon { cpus: cpus(), log_driver: &config.log_driver, log_opts: &config.log_opts };
+    let cgroup_namespaces = has_cgroup_2();
+    let daemon = Daemon { cpus: cpus(), cgroup_namespaces, log_driver: &config.log_driver, log_opts: &config.log_opts };
     parse(name.as_deref(), body, &daemon)
 }
 
@@ -111,7 +114,7 @@ fn parse(name: Option<&str>, mut body: Value, daemon: &Daemon<'_>) -> Result<Act
     let mut config: ContainerCreateBody = serde_json::from_value(body).map_err(bad)?;
     let host = config.host_config.take().unwrap_or_default();
     let networks = config.networking_config.take();
-    host::refuse_unserved(&config, &host)?;
+    host::refuse_unserved(&config, &host, daemon)?;
 
     let mut warnings = Vec::new();
     let process = config::process(&config, &host)?;

@@ -284,12 +284,12 @@ fn link(text: &str) -> Result<(String, String), ApiError> {
         Some(target) => (target, alias.rsplit('/').next().unwrap_or_default()),
         None => (target, alias),
     };
-    let target = container(target).ok_or_else(|| invalid("a container's name or id comes first".to_owned()))?;
     // A whole id is too long for a host name, and what `--link $(docker run -d …)` says.
     if alias.parse::<ContainerId>().is_err() {
         hostname(alias).map_err(|_| {
             invalid(format!("the alias {alias:?} is no host name: use letters, digits, '-', '_' and '.'"))
         })?;
     }
+    let target = container(target).ok_or_else(|| invalid("a container's name or id comes first".to_owned()))?;
     Ok((target, alias.to_owned()))
 }

@@ -6,7 +6,7 @@ use super::*;
 use crate::model::{HostBinding, MountKind, NetworkMode, RestartPolicy, SeccompProfile};
 
 fn parsed(body: Value) -> Result<Action, ApiError> {
-    let daemon = Daemon { cpus: 4, log_driver: "json-file", log_opts: &BTreeMap::new() };
+    let daemon = Daemon { cpus: 4, cgroup_namespaces: false, log_driver: "json-file", log_opts: &BTreeMap::new() };
     parse(Some("web"), body, &daemon)
 }
 
