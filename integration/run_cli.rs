@@ -1,5 +1,7 @@
 //! `run` as its user sees it: exit codes, streams, terminals, signals.
 
+use std::process::Stdio;
+
 use crate::harness::{Cli, Host, until};
 
 #[test]
@@ -109,6 +111,12 @@ fn detaching_leaves_it_running_and_attaching_comes_back() {
         terminal.ends();
         host.docker(&["ps", "--format", "{{.Names}}"]).says("shell");
 
+        let mut terminal = host.terminal(cli, &["exec", "-it", "shell", "sh"]);
+        terminal.shows("/ #");
+        terminal.types("\x10\x11");
+        terminal.shows("read escape sequence");
+        assert_eq!(terminal.ends(), 1);
+
         let mut terminal = host.terminal(cli, &["attach", "shell"]);
         terminal.types("exit 7\r");
         assert_eq!(terminal.ends(), 7);
@@ -164,6 +172,39 @@ fn signals_and_stopping() {
         host.cli(cli, &["kill", "--signal", "HUP", &killed.id]).ok();
         assert_eq!(killed.wait(), 6);
         host.cli(cli, &["kill", &killed.id]).ends_with(1).complains("is not running");
+    }
+}
+
+#[test]
+fn whoever_interrupts_three_times_goes_without_the_container() {
+    let host = Host::new();
+    for cli in Cli::BOTH {
+        let script = "trap 'echo heard' INT; echo ready; while :; do sleep 0.1; done";
+        let name = format!("deaf-{cli:?}").to_lowercase();
+        let words = ["run", "--name", &name, "busybox", "sh", "-c", script];
+        let output = host.dir().join(&name);
+        let mut client = host.daemon().client(&host.namespaces, cli, &words);
+        let mut client = client
+            .stdin(Stdio::null())
+            .stdout(std::fs::File::create(&output).unwrap())
+            .stderr(std::fs::File::options().append(true).open(&output).unwrap())
+            .spawn()
+            .unwrap();
+        let says = |text: &str, times: usize| {
+            let read = || std::fs::read_to_string(&output).unwrap();
+            until("the client says so", || read().matches(text).count() >= times);
+        };
+        says("ready", 1);
+        let pid = host.sh(&format!("pgrep -f -n '[r]un --name {name}'")).ok();
+        for times in 1..=3 {
+            host.sh(&format!("kill -INT {pid}")).ok();
+            // The third is for the client alone.
+            says("heard", times.min(2));
+        }
+        assert_eq!(client.wait().unwrap().code(), Some(1), "{cli:?}");
+        says("got 3 SIGTERM/SIGINTs, forcefully exiting", 1);
+        assert_eq!(host.docker(&["inspect", "--format", "{{.State.Running}}", &name]).ok(), "true");
+        host.docker(&["rm", "--force", &name]).ok();
     }
 }
 

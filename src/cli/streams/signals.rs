@@ -1,9 +1,14 @@
 //! Signals while a container is in the foreground: handed on to it, or (with a terminal) the end of our watching.
 
+use bollard::query_parameters::KillContainerOptionsBuilder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 
 use crate::cli::client::Client;
-use crate::cli::error::CliError;
+use crate::cli::error::{CliError, Outcome};
+
+/// So many times ctrl-c, or SIGTERM, and we go without the container, as docker's command line does.
+const ENOUGH: u32 = 3;
 
 /// What is handed on. Of the rest, some cannot be caught, and others (CHLD, PIPE, WINCH) mean us.
 const HANDED_ON: [(&str, i32); 9] = [
@@ -79,18 +84,37 @@ impl Signals {
         .await
     }
 
-    /// Hands signals on to `container` (a name or id as a path segment), for ever; or answers the number of the first one
-    /// that ends us.
-    pub(in crate::cli) async fn serve(&mut self, client: &Client, container: &str) -> i32 {
-        use bollard::query_parameters::KillContainerOptionsBuilder;
-        loop {
-            let (name, number) = self.next().await;
-            if self.purpose == Purpose::End {
-                return number;
+    /// Hands signals on to `container` (a name or id as a path segment), for ever; or answers the exit code of the first
+    /// one that ends us. Whoever interrupts us again and again wants to be rid of us, whatever the container does about it,
+    /// and whether or not the daemon answers.
+    pub(in crate::cli) async fn serve(&mut self, client: &Client, container: &str) -> Outcome {
+        let (queue, mut queued) = mpsc::unbounded_channel();
+        let handing_on = async {
+            while let Some(name) = queued.recv().await {
+                let options = KillContainerOptionsBuilder::default().signal(name).build();
+                // The container may have ended meanwhile: its exit tells more than this error would.
+                let _ = client.docker().kill_container(container, Some(options)).await;
             }
-            let options = KillContainerOptionsBuilder::default().signal(name).build();
-            // The container may have ended meanwhile: its exit tells more than this error would.
-            let _ = client.docker().kill_container(container, Some(options)).await;
+            std::future::pending().await
+        };
+        let purpose = self.purpose;
+        let catching = async {
+            let mut interruptions = 0;
+            loop {
+                let (name, number) = self.next().await;
+                if purpose == Purpose::End {
+                    return Ok(128u8.saturating_add(u8::try_from(number).unwrap_or(0)));
+                }
+                interruptions += u32::from(matches!(number, libc::SIGINT | libc::SIGTERM));
+                if interruptions == ENOUGH {
+                    return Err(CliError::new(format!("got {ENOUGH} SIGTERM/SIGINTs, forcefully exiting")));
+                }
+                let _ = queue.send(name);
+            }
+        };
+        tokio::select! {
+            outcome = catching => outcome,
+            outcome = handing_on => outcome,
         }
     }
 }

@@ -36,8 +36,10 @@ impl Foreground<'_> {
         let process = async {
             match carry(streams, self.tty, input).await? {
                 Ended::Output => exit_code.await,
-                // Docker's word, and its exit code.
-                Ended::Detached if self.joined => Err(CliError::new("read escape sequence")),
+                // Docker's word, and its exit code; who has started a container and leaves it is done.
+                Ended::Detached if self.joined || matches!(self.whose, Resized::Exec(_)) => {
+                    Err(CliError::new("read escape sequence"))
+                }
                 Ended::Detached => Ok(0),
             }
         };
@@ -52,7 +54,7 @@ impl Foreground<'_> {
         tokio::select! {
             outcome = process => outcome,
             outcome = sizes => outcome,
-            number = signals => Ok(128u8.saturating_add(u8::try_from(number).unwrap_or(0))),
+            outcome = signals => outcome,
         }
     }
 }
