@@ -38,7 +38,7 @@ impl Demultiplexer {
     pub(in crate::cli) fn next_run(&mut self) -> Result<Option<(Target, Bytes)>, BadFrame> {
         let Some((target, first)) = self.next()? else { return Ok(None) };
         let mut run = None;
-        while self.next_target() == Some(target)
+        while matches!(self.open(), Ok(Some(next)) if next == target)
             && let Some((_, more)) = self.next()?
         {
             run.get_or_insert_with(|| BytesMut::from(&*first)).extend_from_slice(&more);
@@ -46,27 +46,23 @@ impl Demultiplexer {
         Ok(Some((target, run.map_or(first, BytesMut::freeze))))
     }
 
-    /// Where the next payload goes, if its frame has begun to arrive.
-    fn next_target(&self) -> Option<Target> {
-        match self.current {
-            Some((target, left)) if left > 0 => Some(target),
-            _ => self.buffer.first().and_then(|stream| target_of(*stream).ok()),
-        }
-    }
-
     /// The next payload, whole or in part; `None` if more input is needed.
     fn next(&mut self) -> Result<Option<(Target, Bytes)>, BadFrame> {
+        let (Some(_), Some((target, left))) = (self.open()?, self.current) else { return Ok(None) };
+        let take = left.min(self.buffer.len());
+        if take == 0 {
+            return Ok(None);
+        }
+        self.current = Some((target, left - take));
+        Ok(Some((target, self.buffer.split_to(take).freeze())))
+    }
+
+    /// Reads headers as far as the next frame that holds anything; where that goes. `None`: it has not begun to arrive.
+    fn open(&mut self) -> Result<Option<Target>, BadFrame> {
         loop {
             match self.current {
                 Some((_, 0)) => self.current = None,
-                Some((target, left)) => {
-                    let take = left.min(self.buffer.len());
-                    if take == 0 {
-                        return Ok(None);
-                    }
-                    self.current = Some((target, left - take));
-                    return Ok(Some((target, self.buffer.split_to(take).freeze())));
-                }
+                Some((target, _)) => return Ok(Some(target)),
                 None if self.buffer.len() < HEADER => return Ok(None),
                 None => {
                     let target = target_of(self.buffer[0])?;
