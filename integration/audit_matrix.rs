@@ -297,6 +297,24 @@ fn why_says_who_opened_it_and_what_forbids_it() {
     assert!(unknown.stderr.contains("\"nobody\"") && unknown.stderr.contains("db, web, host, lan"), "{unknown}");
     assert_eq!(why(&["web", "db", "80/icmp"]).code, 2);
 
+    // Of what is published on another address, each port is told by itself; what is not known is not made up.
+    host.run("busybox")
+        .name("inner")
+        .publish("127.0.0.1:9002:90")
+        .flags(&["--expose", "91"])
+        .cmd(&["sleep", "9"])
+        .start();
+    let inner = why(&["lan", "inner", "91"]);
+    assert!(inner.code == 1 && !inner.stdout.contains("9002"), "{inner}");
+    for words in [["host", "db", "5432"], ["lan", "inner", "90"]] {
+        let said = why(&words);
+        assert!(!said.stdout.contains("0.0.0.0 ") && !said.stdout.contains("by :"), "{said}");
+    }
+    for verb in ["log", "history"] {
+        let said = host.pontoon(&["audit", verb, "--container", "nobody"]);
+        assert!(said.code != 0 && said.stderr.contains("nobody"), "{verb}: {said}");
+    }
+
     // The packet that it names is a question that explain answers alike.
     let json: serde_json::Value = serde_json::from_str(&why(&["web", "db", "5432", "--format", "json"]).ok()).unwrap();
     let packet = json["ways"][0]["packet"].as_str().unwrap();
