@@ -14,7 +14,12 @@ fn shop() -> Host {
 /// The report as a file, opened.
 #[track_caller]
 fn report(host: &Host) -> Browser<'_> {
-    let page = host.pontoon(&["audit", "matrix", "--format", "html"]).ok();
+    report_with(host, &[])
+}
+
+#[track_caller]
+fn report_with<'h>(host: &'h Host, flags: &[&str]) -> Browser<'h> {
+    let page = host.pontoon(&[&["audit", "matrix", "--format", "html"][..], flags].concat()).ok();
     assert!(!page.contains("<script src") && !page.contains("stylesheet") && !page.contains("@import"), "in one piece");
     let file = host.dir().join("report.html");
     std::fs::write(&file, page).unwrap();
@@ -64,6 +69,22 @@ fn a_person_filters_clicks_and_reads_why() {
     page.sees(&format!("{}.textContent === '●'", cell("web", "db")));
     page.value("(document.getElementById('show').value = 'disagree', document.getElementById('filters').dispatchEvent(new Event('input')))");
     page.sees("document.getElementById('grid').textContent.includes('Nothing matches')");
+    assert_eq!(page.console(), Vec::<String>::new());
+}
+
+#[test]
+fn packets_have_the_third_word() {
+    let host = shop();
+    let table = host.pontoon(&["audit", "matrix", "--probe", "--to", "db"]).ok();
+    let line = table.lines().find(|line| line.starts_with("web") && line.contains("5432/tcp")).expect("web may");
+    assert_eq!(line.split_whitespace().collect::<Vec<_>>()[2..5], ["allow", "allow", "allow"], "{table}");
+    assert!(table.lines().next().is_some_and(|head| head.contains("PACKETS")), "{table}");
+    let page = report_with(&host, &["--probe"]);
+    let says = page.text("document.querySelector('.verdict').textContent");
+    assert!(says.contains("Agreement") && says.contains("probed flow"), "{says}");
+    page.value(&format!("{}.click()", cell("stranger", "db")));
+    let why = page.text("document.getElementById('detail-body').textContent");
+    assert!(why.contains("does not passwhat a real packet did"), "{why}");
     assert_eq!(page.console(), Vec::<String>::new());
 }
 

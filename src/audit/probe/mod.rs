@@ -43,7 +43,7 @@ use ipnetwork::Ipv4Network;
 use super::{AuditError, Cast, Reading, Wanted, matrix};
 use crate::containers::{Container, Engine};
 use crate::model::NetworkOptions;
-use crate::model::audit::{Finding, Matrix, Probe, Sent, Severity, VERSION, Verdict};
+use crate::model::audit::{Cell, Finding, Matrix, Probe, Sent, Severity, VERSION, Verdict};
 use plan::{Budget, Ground, Plan};
 use round::{Frames, Round, Setting};
 use station::{Seat, Site};
@@ -84,6 +84,22 @@ pub fn flows(engine: &Engine, reading: &Reading, matrix: &Matrix, wanted: &Wante
     let (sent, unheard) = Round::open(&sites.0, &plan).go(&plan, frames, &setting);
     let findings = sent.iter().filter_map(finding).collect();
     Ok(Probe { version: VERSION, began, sent, findings, untried: [plan.untried, unheard].concat() })
+}
+
+/// The same, with what packets did entered beside the other verdicts of the matrix, and where they disagree among its findings.
+pub fn enter(engine: &Engine, reading: &Reading, matrix: &mut Matrix, wanted: &Wanted) -> Result<(), AuditError> {
+    let probe = flows(engine, reading, matrix, wanted)?;
+    matrix.findings.splice(0..0, probe.findings);
+    let key = |cell: &Cell| (cell.from, cell.to, cell.service, cell.by.clone());
+    let mut found: Vec<_> = probe.sent.into_iter().filter_map(|sent| Some((key(&sent.cell?), sent.found))).collect();
+    found.sort();
+    for cell in &mut matrix.cells {
+        let key = key(cell);
+        if let Ok(place) = found.binary_search_by(|(other, _)| other.cmp(&key)) {
+            cell.probe = Some(found[place].1);
+        }
+    }
+    Ok(())
 }
 
 /// What an operator should know of a probe that went otherwise than expected.

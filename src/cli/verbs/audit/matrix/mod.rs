@@ -4,8 +4,10 @@ mod csv;
 mod graph;
 mod table;
 
+use hyper::Method;
+
 use super::{ask, report};
-use crate::cli::client::Client;
+use crate::cli::client::{Client, Payload, whole};
 use crate::cli::error::Outcome;
 use crate::cli::print;
 use crate::model::audit::{Cell, Matrix, Way};
@@ -20,6 +22,9 @@ pub(in crate::cli) struct Show {
     /// Only to this one
     #[arg(long, value_name = "WHO")]
     to: Option<String>,
+    /// Send real packets, too, and show what they did beside the other verdicts (see `audit probe`)
+    #[arg(long)]
+    probe: bool,
     /// How to print it
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
@@ -46,7 +51,9 @@ impl Show {
     pub(super) async fn run(self, client: &Client) -> Outcome {
         let wanted = [("from", &self.from), ("to", &self.to)];
         let query: Vec<(&str, &str)> = wanted.iter().filter_map(|(key, who)| Some((*key, who.as_deref()?))).collect();
-        let answer = client.get("/pontoon/v1/audit/matrix", &query).await?;
+        // Who sends packets does something.
+        let method = if self.probe { Method::POST } else { Method::GET };
+        let answer = whole(client.open(method, "/pontoon/v1/audit/matrix", &query, Payload::Empty).await?).await?;
         if matches!(self.format, Format::Json) {
             print(&String::from_utf8_lossy(&answer))?;
             return Ok(0);

@@ -18,21 +18,23 @@ pub(super) fn text(matrix: &Matrix) -> String {
     if !text.is_empty() {
         text.push('\n');
     }
-    let mut rows = vec!["FROM\tTO\tINTENT\tKERNEL\tSERVICE\tWAY\tBECAUSE".to_owned()];
+    let probed = matrix.cells.iter().any(|cell| cell.probe.is_some());
+    let packets = if probed { "\tPACKETS" } else { "" };
+    let mut rows = vec![format!("FROM\tTO\tINTENT\tKERNEL{packets}\tSERVICE\tWAY\tBECAUSE")];
     let mut cells = matrix.cells.as_slice();
     while let Some(first) = cells.first() {
         let pair = cells.iter().take_while(|cell| (cell.from, cell.to) == (first.from, first.to)).count();
         let (these, rest) = cells.split_at(pair);
-        rows.extend(of_pair(matrix, these));
+        rows.extend(of_pair(matrix, these, probed));
         cells = rest;
     }
     text + &align(&rows)
 }
 
 /// The lines of one pair: allowed ones first.
-fn of_pair(matrix: &Matrix, cells: &[Cell]) -> Vec<String> {
+fn of_pair(matrix: &Matrix, cells: &[Cell], probed: bool) -> Vec<String> {
     let alike = |a: &Cell, b: &Cell| {
-        (a.intent, a.kernel, a.reason, way(a)) == (b.intent, b.kernel, b.reason, way(b))
+        (a.intent, a.kernel, a.probe, a.reason, way(a)) == (b.intent, b.kernel, b.probe, b.reason, way(b))
             && (a.agrees() || a.decider == b.decider)
     };
     let mut groups: Vec<Vec<&Cell>> = Vec::new();
@@ -43,10 +45,10 @@ fn of_pair(matrix: &Matrix, cells: &[Cell]) -> Vec<String> {
         }
     }
     groups.sort_by_key(|group| group[0].kernel);
-    groups.iter().map(|group| line(matrix, group)).collect()
+    groups.iter().map(|group| line(matrix, group, probed)).collect()
 }
 
-fn line(matrix: &Matrix, cells: &[&Cell]) -> String {
+fn line(matrix: &Matrix, cells: &[&Cell], probed: bool) -> String {
     let cell = cells[0];
     let services: Vec<String> = cells.iter().map(|cell| cell.service.to_string()).collect();
     let name = |place: usize| matrix.parties.get(place).map_or("?", |party| party.name.as_str());
@@ -57,7 +59,12 @@ fn line(matrix: &Matrix, cells: &[&Cell]) -> String {
     let (from, to, kernel) = (name(cell.from), name(cell.to), verdict(cell.kernel));
     let mark = if cell.agrees() { "" } else { " !" };
     let intent = intended(cell.intent);
-    format!("{from}\t{to}\t{intent}\t{kernel}{mark}\t{}\t{}\t{reason}{but}", services.join(", "), way(cell))
+    let packets = match cell.probe {
+        _ if !probed => String::new(),
+        Some(packets) => format!("\t{}", verdict(packets)),
+        None => "\t-".to_owned(),
+    };
+    format!("{from}\t{to}\t{intent}\t{kernel}{mark}{packets}\t{}\t{}\t{reason}{but}", services.join(", "), way(cell))
 }
 
 pub(super) fn verdict(verdict: Verdict) -> &'static str {
