@@ -218,7 +218,7 @@ fn containers_of_a_daemon_that_is_gone_are_not_anothers_to_clean_up() {
 #[test]
 fn flows_that_the_last_daemon_left_lead_to_nobody_else() {
     let host = Host::new();
-    let stays = host.run("busybox").cmd(&["sleep", "1000"]).start();
+    let stays = host.run("busybox").publish("5353:53/udp").cmd(&["sleep", "1000"]).start();
     let address = stays.address();
     let gone = format!("{}.200", address.rsplit_once('.').unwrap().0);
     host.kill_daemon();

@@ -102,7 +102,7 @@ pub async fn serve(listener: UnixListener, engine: Engine, shutdown: Cancellatio
 }
 
 /// The next client, once there are descriptors for it: until then it waits in the kernel's queue.
-async fn accept(listener: &UnixListener, said: &mut Option<Instant>) -> std::io::Result<UnixStream> {
+async fn accept(listener: &UnixListener, said: &mut Option<Instant>) -> std::io::Result<Client> {
     while !room_for_clients(listener) {
         if said.is_none_or(|said: Instant| said.elapsed() >= SAID) {
             *said = Some(Instant::now());
@@ -113,20 +113,20 @@ async fn accept(listener: &UnixListener, said: &mut Option<Instant>) -> std::io:
         }
         tokio::time::sleep(ACCEPT_PAUSE).await;
     }
-    listener.accept().await.map(|(stream, _)| stream)
+    let (stream, _) = listener.accept().await?;
+    let watched = std::os::unix::net::UnixStream::from(stream.as_fd().try_clone_to_owned()?);
+    Ok(Client { stream, watched: UnixStream::from_std(watched)? })
+}
+
+/// One client. All its descriptors are there before the next one is let in.
+struct Client {
+    stream: UnixStream,
+    /// A second descriptor of the same socket: while an answer is on its way, nothing reads the first.
+    watched: UnixStream,
 }
 
 /// Serves one client. Its requests, streams and waits are dropped when it goes away.
-async fn connection(api: Api, stream: UnixStream) {
-    // A second descriptor of the same socket: while an answer is on its way, nothing reads the first.
-    let watched = stream.as_fd().try_clone_to_owned().map(std::os::unix::net::UnixStream::from);
-    let watched = match watched.and_then(UnixStream::from_std) {
-        Ok(watched) => watched,
-        Err(error) => {
-            tracing::warn!(%error, "cannot watch a connection");
-            return;
-        }
-    };
+async fn connection(api: Api, Client { stream, watched }: Client) {
     let peer = match peer::identity(&stream) {
         Ok(peer) => Arc::new(peer),
         Err(error) => {
