@@ -178,34 +178,33 @@ fn signals_and_stopping() {
 #[test]
 fn whoever_interrupts_three_times_goes_without_the_container() {
     let host = Host::new();
-    for cli in Cli::BOTH {
-        let script = "trap 'echo heard' INT; echo ready; while :; do sleep 0.1; done";
-        let name = format!("deaf-{cli:?}").to_lowercase();
-        let words = ["run", "--name", &name, "busybox", "sh", "-c", script];
-        let output = host.dir().join(&name);
-        let mut client = host.daemon().client(&host.namespaces, cli, &words);
-        let mut client = client
-            .stdin(Stdio::null())
-            .stdout(std::fs::File::create(&output).unwrap())
-            .stderr(std::fs::File::options().append(true).open(&output).unwrap())
-            .spawn()
-            .unwrap();
-        let says = |text: &str, times: usize| {
-            let read = || std::fs::read_to_string(&output).unwrap();
-            until("the client says so", || read().matches(text).count() >= times);
-        };
-        says("ready", 1);
-        let pid = host.sh(&format!("pgrep -f -n '[r]un --name {name}'")).ok();
-        for times in 1..=3 {
-            host.sh(&format!("kill -INT {pid}")).ok();
-            // The third is for the client alone.
-            says("heard", times.min(2));
-        }
-        assert_eq!(client.wait().unwrap().code(), Some(1), "{cli:?}");
-        says("got 3 SIGTERM/SIGINTs, forcefully exiting", 1);
-        assert_eq!(host.docker(&["inspect", "--format", "{{.State.Running}}", &name]).ok(), "true");
-        host.docker(&["rm", "--force", &name]).ok();
+    // As docker's command line of version 28 does; that of Debian 12 ends otherwise.
+    let script = "trap 'echo heard' INT; echo ready; while :; do sleep 0.1; done";
+    let name = "deaf";
+    let words = ["run", "--name", name, "busybox", "sh", "-c", script];
+    let output = host.dir().join(name);
+    let mut client = host.daemon().client(&host.namespaces, Cli::Pontoon, &words);
+    let mut client = client
+        .stdin(Stdio::null())
+        .stdout(std::fs::File::create(&output).unwrap())
+        .stderr(std::fs::File::options().append(true).open(&output).unwrap())
+        .spawn()
+        .unwrap();
+    let says = |text: &str, times: usize| {
+        let read = || std::fs::read_to_string(&output).unwrap();
+        until("the client says so", || read().matches(text).count() >= times);
+    };
+    says("ready", 1);
+    let pid = host.sh(&format!("pgrep -f -n '[r]un --name {name}'")).ok();
+    for times in 1..=3 {
+        host.sh(&format!("kill -INT {pid}")).ok();
+        // The third is for the client alone.
+        says("heard", times.min(2));
     }
+    assert_eq!(client.wait().unwrap().code(), Some(1));
+    says("got 3 SIGTERM/SIGINTs, forcefully exiting", 1);
+    assert_eq!(host.docker(&["inspect", "--format", "{{.State.Running}}", name]).ok(), "true");
+    host.docker(&["rm", "--force", name]).ok();
 }
 
 #[test]
