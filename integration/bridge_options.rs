@@ -104,6 +104,51 @@ fn a_bridge_that_exists_is_used_as_it_is() {
     host.sh("ip link del low7 && ip link del low8 && ip link del br8").ok();
 }
 
+/// With `--icc=false` the host answers ARP for containers to containers, and not to a whole LAN behind another port.
+#[test]
+fn neighbours_on_an_operators_bridge_are_answered_for_by_themselves() {
+    let mut host = Host::bare();
+    host.sh("ip link add br7 type bridge && ip link set lan0 master br7 && ip address flush dev lan0 && \
+         ip address add 192.0.2.1/24 dev br7 && ip link set br7 up")
+        .ok();
+    host.start_daemon(&["--bridge", "br7", "--fixed-cidr", "192.0.2.128/25", "--icc=false", "--repair=false"]);
+    let db = host.run("busybox").name("db").flags(&["--expose", "80"]).serving().start();
+    let web = host.run("busybox").flags(&["--link", "db"]).cmd(&["sleep", "1000"]).start();
+    assert_eq!(web.exec(&["wget", "-qO-", "http://db/"]).ok(), "hello", "containers are answered");
+    let answers = |address: &str| {
+        let asked = host.lan().sh(&format!("busybox arping -c 1 -w 2 -I eth0 {address}")).stdout;
+        asked.lines().filter(|line| line.contains("reply from")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    const NOBODY: &str = "192.0.2.77";
+    assert_eq!(answers(NOBODY), Vec::<String>::new());
+    let of_db = answers(&db.address());
+    assert!(of_db.iter().all(|it| it.contains("[02:42:")) && of_db.len() == 1, "by itself: {of_db:?}");
+    host.sh("ip address add 192.0.2.50/24 dev br7").ok();
+    assert_eq!((answers("192.0.2.1").len(), answers("192.0.2.50").len()), (1, 1), "the host answers for itself");
+
+    host.sh("ip rule del priority 1").ok();
+    assert_eq!(answers(NOBODY).len(), 1, "control: it is the rule that keeps it from that");
+    let drift = host.pontoon(&["audit", "drift"]);
+    assert!(drift.code == 3 && drift.stdout.contains("bridge-rule-missing"), "{drift}");
+    host.pontoon(&["audit", "drift", "--repair"]).ok();
+    assert_eq!(answers(NOBODY), Vec::<String>::new());
+}
+
+#[test]
+fn the_rule_for_strangers_requests_comes_back_and_goes_with_its_option() {
+    let mut host = Host::bare();
+    host.sh("ip link add br7 type bridge && ip address add 10.7.0.1/24 dev br7 && ip link set br7 up").ok();
+    host.start_daemon(&["--bridge", "br7", "--icc=false"]);
+    let rule = || host.sh("ip rule").ok().contains("iif br7 unreachable");
+    assert!(rule());
+    host.sh("ip rule del priority 1").ok();
+    until("the rule is back", rule);
+    host.stop_daemon();
+    assert!(rule(), "containers live on");
+    host.start_second_daemon(&["--bridge", "br7"]);
+    assert!(!host.sh("ip rule").ok().contains("iif br7"), "with --icc=true there is no need for it");
+}
+
 #[test]
 fn our_bridge_is_adopted_if_it_stands_already() {
     let host = Host::new();

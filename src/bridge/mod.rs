@@ -4,11 +4,12 @@
 //! - `settings`: which kernel parameters the bridge needs, and why
 //! - `port`: the veth pair of one container
 //! - `members`: which interfaces belong on the bridge; `strangers`: those that do not
-//! - `neighbours`: who has which address, as the host believes
+//! - `neighbours`: who has which address, as the host believes; `answers`: whom the host answers
 //! - `watch`: hears what others change; `faults`: what that means (pure); `repair`: puts it right; `culprit`: who it was
 //! - `host`: what the host has already: routes, a bridge's address and ports
 //! - `standing`: what should be, for who compares
 
+mod answers;
 mod culprit;
 mod faults;
 mod host;
@@ -189,6 +190,7 @@ impl Bridge {
     pub async fn existing(options: &NetworkOptions) -> Result<Self, BridgeError> {
         check_name(&options.bridge)?;
         let bridge = Self::found(connect()?, options).await?;
+        bridge.answer_containers_only().await?;
         settings::apply(&settings::shared(options))?;
         bridge.keep_hardware_address().await?;
         bridge.renew_port_flags().await?;

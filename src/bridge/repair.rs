@@ -158,8 +158,9 @@ impl Bridge {
             wanted.extend(settings::own(&self.options));
         }
         let differing = settings::differing(&wanted);
-        let what =
+        let mut what: Vec<String> =
             differing.iter().map(|((name, _), now)| format!("set {} to {now}", name.replace('/', "."))).collect();
+        what.extend(self.repair_answers().await?);
         settings::apply(&differing.into_iter().map(|(setting, _)| setting).collect::<Vec<_>>())?;
         Ok(what)
     }

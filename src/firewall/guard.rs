@@ -11,7 +11,7 @@ use super::names::{ADMITTED, Cause, Family, SetName};
 use super::plan::{Plan, condemn};
 use super::syntax::*;
 use super::transaction::Object;
-use crate::model::NetworkOptions;
+use crate::model::{NetworkOptions, STRANGERS_REQUEST};
 
 /// Before others' chains (nft(8), "Standard priority names" of the bridge family: dstnat and filter).
 const FIRST: i32 = -300;
@@ -85,6 +85,12 @@ fn entrance(plan: &mut Plan<'_>) {
     plan.base("input", NfChainType::Filter, NfHook::Input, FIRST);
     let reserved = vec![by_container(), to_the_bridge(), condemn(Cause::Control)];
     plan.rule("input", reserved, "from containers to the bridge");
+    if !plan.options.own_bridge && !plan.options.icc {
+        let by_others = unequal(in_port(), held_in(SetName::PORTS));
+        let asks = equal(field("arp", "operation"), text("request"));
+        let marked = vec![by_others, asks, set_whole_mark(STRANGERS_REQUEST)];
+        plan.rule("prerouting", marked, "the host answers strangers for itself only");
+    }
     if plan.options.own_bridge {
         // Whoever can mark packets shall not mark them so.
         plan.rule("prerouting", vec![unmark(ADMITTED)], "from anywhere else");

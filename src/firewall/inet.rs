@@ -159,11 +159,14 @@ fn masquerade_ports() -> Vec<Stmt> {
     vec![has_ports(), masquerade_to(ports(CLIENTS))]
 }
 
-/// What may pass to containers. What they send elsewhere is none of ours to judge: the host's own tables do.
+/// What may pass to containers. What they send elsewhere is none of ours to judge: the host's own tables do. Out of an
+/// operator's bridge goes what is for others, too, whose addresses are none of ours.
 fn forward(plan: &mut Plan<'_>) {
     plan.base("forward", NfChainType::Filter, NfHook::Forward, FILTER);
     plan.chain("to_containers");
-    plan.rule("forward", vec![plan.out_by_bridge(), goto("to_containers")], "to containers");
+    let others = (!plan.options.own_bridge).then(|| equal(destination(), held_in(SetName::ENDPOINTS)));
+    let to_containers = [plan.out_by_bridge()].into_iter().chain(others).chain([goto("to_containers")]);
+    plan.rule("forward", to_containers.collect(), "to containers");
     plan.rule("to_containers", vec![in_state(&["established"]), accept()], "replies");
     if plan.options.icc {
         // To those that are there: to look for others, the kernel would fill its table of neighbours, the host's only one.

@@ -145,6 +145,11 @@ pub(super) fn unmark(bits: u32) -> Stmt {
     set_mark(BinaryOperation::AND(meta(MetaKey::Mark), Expression::Number(!bits)))
 }
 
+/// The packet's mark becomes this.
+pub(super) fn set_whole_mark(value: u32) -> Stmt {
+    Statement::Mangle(Mangle { key: meta(MetaKey::Mark), value: Expression::Number(value) })
+}
+
 fn set_mark(value: BinaryOperation<'static>) -> Stmt {
     Statement::Mangle(Mangle { key: meta(MetaKey::Mark), value: Expression::BinaryOperation(Box::new(value)) })
 }

@@ -20,6 +20,10 @@ pub struct Intent {
     pub endpoints: BTreeMap<ContainerId, Endpoint>,
 }
 
+/// The mark of ARP requests that come by a port of an operator's bridge that is no container's (`icc=false`): the firewall
+/// sets it, and a routing rule of the bridge's has no route for it. ("pont")
+pub const STRANGERS_REQUEST: u32 = 0x706f_6e74;
+
 /// The daemon's network options, resolved.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkOptions {

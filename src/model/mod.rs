@@ -15,7 +15,7 @@ pub mod ulimit;
 
 pub use durations::{Distribution, Durations, Outcomes};
 pub use id::{ContainerId, Digest, ExecId, ImageId, ParseIdError};
-pub use intent::{Change, Endpoint, Intent, Link, Names, NetworkOptions};
+pub use intent::{Change, Endpoint, Intent, Link, Names, NetworkOptions, STRANGERS_REQUEST};
 pub use name::{ContainerName, Hostname, NameError};
 pub use net::{HostBinding, MacAddr, NetworkMode, Port, PortError, PortRange, Protocol, Published};
 pub use size::{SizeError, parse_size};

@@ -1,16 +1,33 @@
-//! Routes that lead what is for containers elsewhere, and the one that should lead to them. Pure.
+//! Routes that lead what is for containers elsewhere, the one that should lead to them, and a routing rule of ours. Pure.
 
 use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 
-use super::difference::theirs;
-use crate::firewall::audit::network::{Network, Route, RouteKind};
-use crate::model::NetworkOptions;
+use super::difference::{ours, theirs};
+use crate::firewall::audit::network::{Network, Route, RouteKind, RoutingAction, RoutingRule};
 use crate::model::audit::{Difference, Subject};
+use crate::model::{NetworkOptions, STRANGERS_REQUEST};
 
 const MAIN: u32 = 254;
 const LOCAL: u32 = 255;
+
+/// On an operator's bridge with `icc=false`: the rule without which the host answers ARP for all of its subnet.
+fn no_rule(options: &NetworkOptions, network: &Network) -> Option<Difference> {
+    let is_ours = |rule: &RoutingRule| {
+        rule.incoming.as_ref() == Some(&options.bridge)
+            && rule.mark == Some((STRANGERS_REQUEST, u32::MAX))
+            && rule.action == RoutingAction::Refuse(RouteKind::Unreachable)
+    };
+    let needed = !options.own_bridge && !options.icc;
+    (needed && !network.rules.iter().any(is_ours)).then(|| {
+        let what = format!(
+            "the routing rule of {} for strangers' ARP requests is missing: the host answers them for every address there",
+            options.bridge
+        );
+        ours(Subject::Bridge, "bridge-rule-missing", what)
+    })
+}
 
 /// Everything that differs.
 pub(super) fn differences(options: &NetworkOptions, network: &Network) -> Vec<Difference> {
@@ -41,6 +58,7 @@ pub(super) fn differences(options: &NetworkOptions, network: &Network) -> Vec<Di
             && subnet.contains(route.destination.network())
     };
     found.extend(taken(options, network, bridge.index));
+    found.extend(no_rule(options, network));
     for route in network.routes.iter().filter(|route| within(route) && !connected(route) && !kernels(network, route)) {
         let to = route.destination;
         let via = route.ways.first().and_then(|way| way.gateway).map(|via| format!(" by {via}")).unwrap_or_default();
