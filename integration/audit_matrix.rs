@@ -82,7 +82,7 @@ impl<'h> Stage<'h> {
         match party.kind {
             PartyKind::Container => self.host.netns_of(&self.containers[&party.name]),
             PartyKind::Host => self.host.itself().netns(),
-            PartyKind::Lan | PartyKind::Outside => self.host.lan().netns(),
+            PartyKind::Lan | PartyKind::Bridge | PartyKind::Outside => self.host.lan().netns(),
         }
     }
 
@@ -321,4 +321,87 @@ fn why_says_who_opened_it_and_what_forbids_it() {
     let explained = host.pontoon(&["audit", "explain", packet]);
     assert_eq!(explained.code, 0, "{explained}");
     assert!(explained.stdout.contains("172.17.0.3 . 172.17.0.2 . tcp . 5432 of linked"), "{explained}");
+}
+
+/// The LAN's interface is a port of the operator's bridge, so that who is there is a neighbour of containers.
+#[test]
+fn neighbours_on_an_operators_bridge_are_parties() {
+    let mut host = Host::bare();
+    host.sh("ip link add br7 type bridge && ip link set lan0 master br7 && ip address flush dev lan0 && \
+         ip address add 192.0.2.1/24 dev br7 && ip link set br7 up")
+        .ok();
+    host.start_daemon(&["--bridge", "br7", "--fixed-cidr", "192.0.2.128/25", "--icc=false"]);
+    let web = host.run("busybox").name("web").publish("8080:80").serving().start();
+    let _answers = host.answers_tcp(&web, [81]);
+    let _listens = host.lan().listens(&format!("192.0.2.2:{AT_LAN}"));
+    let matrix =
+        || -> Matrix { serde_json::from_str(&host.pontoon(&["audit", "matrix", "--format", "json"]).ok()).unwrap() };
+    let why = |words: &[&str]| host.pontoon(&[&["audit", "why"][..], words].concat());
+    let reaches = |port: u16| within_reach(&host, &format!("{}:{port}", web.address()));
+
+    let parties = |direct: Verdict| {
+        let all = matrix();
+        let guest = all.party("bridge:lan0").expect("who is behind the port is a party");
+        assert_eq!((all.parties[guest].kind, all.findings.as_slice()), (PartyKind::Bridge, [].as_slice()));
+        let web_at = all.party("web").unwrap();
+        let cells = all.cells.iter().filter(|cell| (cell.from, cell.to) == (guest, web_at));
+        let told: Vec<(Service, Way, Verdict)> =
+            cells.map(|cell| (cell.service, cell.by.clone(), cell.kernel)).collect();
+        let hairpin = Way::Hairpin { host: ([192, 0, 2, 1].into(), 8080) };
+        for (service, way, verdict) in [
+            ("80/tcp", Way::Direct, direct),
+            ("80/tcp", hairpin, Verdict::Allow),
+            ("81/tcp", Way::Direct, direct),
+            ("icmp", Way::Direct, direct),
+        ] {
+            let service: Service = service.parse().unwrap();
+            assert!(told.contains(&(service, way.clone(), verdict)), "{service} {way:?} {verdict:?}: {told:?}");
+        }
+    };
+    // Where ip's rules see what is bridged (br_netfilter), they keep neighbours and containers apart like containers.
+    host.sh("sysctl -qw net.bridge.bridge-nf-call-iptables=1").ok();
+    parties(Verdict::Deny);
+    assert_eq!(host.lan().get("http://192.0.2.1:8080/"), "hello");
+    assert!(!reaches(80) && !reaches(81), "as packets do");
+    host.sh("sysctl -qw net.bridge.bridge-nf-call-iptables=0").ok();
+    parties(Verdict::Allow);
+    assert!(reaches(80) && reaches(81), "as packets do");
+    assert_eq!(host.lan().get("http://192.0.2.1:8080/"), "hello");
+    assert_eq!(host.itself().get("http://127.0.0.1:8080/"), "hello", "as the matrix has it: no finding");
+
+    // Whoever asks: who stands for all, one whom the kernel has met, and one whom it has not.
+    for who in ["bridge:lan0", "192.0.2.2", "192.0.2.77"] {
+        assert_eq!(why(&[who, "web", "81"]).code, 0, "{who}: {}", why(&[who, "web", "81"]));
+        assert_eq!(why(&["web", who, "7777"]).code, 0, "{who}: {}", why(&["web", who, "7777"]));
+    }
+    assert!(host.pontoon(&["audit", "lint"]).stdout.contains("bridge-shared: who is behind lan0"));
+    let probe = host.pontoon(&["audit", "probe"]);
+    assert!(probe.code == 0 && probe.stdout.contains("bridge:lan0"), "{probe}");
+
+    // It is the operator's to keep them apart, which is no disagreement.
+    host.sh("nft 'table bridge mine { chain f { type filter hook forward priority 0; \
+         iifname \"lan0\" tcp dport 81 drop comment \"not 81\"; }; }'")
+        .ok();
+    let no = why(&["bridge:lan0", "web", "81"]);
+    assert!(no.code == 1 && no.stdout.contains("\"not 81\""), "{no}");
+    assert!(!reaches(81) && reaches(80), "as packets do");
+    assert_eq!(matrix().findings, []);
+    host.sh("sysctl -qw net.bridge.bridge-nf-call-iptables=1").ok();
+    host.pontoon(&["audit", "drift"]).ok();
+
+    // The outside is behind that port, too, where the gateway is; a rule asks by which port frames leave.
+    let control = why(&["web", "outside", "80"]);
+    assert_eq!(control.code, 2, "there is no outside: {control}");
+    host.sh("ip route add default via 192.0.2.2 && busybox ping -c 1 192.0.2.2 && \
+         nft 'table bridge mine { chain p { type filter hook postrouting priority 0; oifname \"lan0\" counter; }; }'")
+        .ok();
+    for words in [["web", "outside", "80"], ["outside", "web", "80"], ["host", "outside", "80"]] {
+        assert_eq!(why(&words).code, 0, "{}", why(&words));
+    }
+}
+
+/// Whether the neighbour's connection comes about.
+fn within_reach(host: &Host, to: &str) -> bool {
+    let to: SocketAddr = to.parse().unwrap();
+    within(&host.lan().netns(), || TcpStream::connect_timeout(&to, Duration::from_secs(2)).is_ok())
 }

@@ -8,6 +8,7 @@ use super::reading::{Reading, owner};
 use super::{AuditError, ports};
 use crate::containers::Container;
 use crate::firewall::audit::Mac;
+use crate::firewall::audit::network::Network;
 use crate::firewall::audit::sockets::Socket;
 use crate::model::audit::{Listener, Party, PartyKind};
 use crate::model::{ContainerId, Endpoint, PortRange};
@@ -15,7 +16,7 @@ use crate::model::{ContainerId, Endpoint, PortRange};
 /// Who there is.
 #[derive(Clone, Debug)]
 pub struct Cast {
-    /// Containers by name, then host, LAN, outside.
+    /// Containers by name, then host, LAN, the bridge's other ports, outside.
     pub parties: Vec<Party>,
     /// Where each of them sits, in the same order.
     pub seats: Vec<Seat>,
@@ -35,10 +36,12 @@ pub enum Seat {
     Closed,
     /// At this machine.
     Host,
-    /// On a link of this machine, or behind its gateway.
+    /// On a link of this machine, behind a port of the bridge, or behind the gateway.
     Beyond {
-        /// The link.
+        /// The link, or the bridge's port, that its packets come in by.
         interface: u32,
+        /// The link, or the bridge.
+        above: u32,
         /// This machine's address there.
         own: Ipv4Addr,
         /// The party's.
@@ -93,7 +96,10 @@ impl Cast {
             let name = if alone { named("lan") } else { format!("lan:{}", link.link) };
             self.seat(stranger(name, PartyKind::Lan, &link), beyond(&link));
         }
-        if let Some(outside) = neighbourhood::outside(network) {
+        for guest in &reading.guests {
+            self.seat(stranger(format!("bridge:{}", guest.link), PartyKind::Bridge, guest), beyond(guest));
+        }
+        if let Some(outside) = neighbourhood::outside(network, &reading.guests) {
             self.seat(stranger(named("outside"), PartyKind::Outside, &outside), beyond(&outside));
         }
     }
@@ -135,18 +141,49 @@ impl Cast {
             return self.seats.iter().position(|seat| *seat == Seat::Host).map_or(found, Ok);
         }
         let network = reading.kernel.network();
-        let Some(place) = neighbourhood::towards(network, address).and_then(|link| self.beyond_by(link)) else {
-            return found;
+        let Some(link) = neighbourhood::towards(network, address) else { return found };
+        let mac = neighbourhood::neighbours(network, link).find(|(known, _)| *known == address).map(|(_, mac)| mac);
+        let place = match reading.is_at_bridge(address) {
+            true => self.guest(network, mac).ok_or_else(|| self.whereabouts(who))?,
+            false => match self.beyond_by(link) {
+                Some(place) => place,
+                None => return found,
+            },
         };
-        let Seat::Beyond { interface, own, .. } = self.seats[place] else { return found };
-        let known = network.neighbours.iter().find(|known| known.address == address && known.interface == interface);
+        let Seat::Beyond { interface, above, own, .. } = self.seats[place] else { return found };
         let party = Party { name: who.to_owned(), addresses: vec![address.into()], ..self.parties[place].clone() };
-        self.seat(party, Seat::Beyond { interface, own, address, mac: known.map(|known| known.mac) });
+        self.seat(party, Seat::Beyond { interface, above, own, address, mac });
         Ok(self.parties.len() - 1)
     }
 
+    /// On a link, or behind the gateway there.
     fn beyond_by(&self, link: u32) -> Option<usize> {
-        self.seats.iter().position(|seat| matches!(seat, Seat::Beyond { interface, .. } if *interface == link))
+        let mut seats = self.seats.iter().zip(&self.parties);
+        seats.position(|(seat, party)| {
+            party.kind != PartyKind::Bridge && matches!(seat, Seat::Beyond { above, .. } if *above == link)
+        })
+    }
+
+    /// The places of those who stand for the bridge's other ports.
+    fn guests(&self) -> impl Iterator<Item = usize> {
+        let at_bridge = |place: &usize| self.parties[*place].kind == PartyKind::Bridge;
+        (0..self.parties.len()).filter(at_bridge)
+    }
+
+    /// Who stands for all that are behind the port where this hardware address is, or behind the only one.
+    fn guest(&self, network: &Network, mac: Option<Mac>) -> Option<usize> {
+        let is_behind =
+            |port: u32| network.forwarding.iter().any(|it| Some(it.mac) == mac && it.port == port && !it.local);
+        let at = |place: &usize| matches!(self.seats[*place], Seat::Beyond { interface, .. } if is_behind(interface));
+        self.guests().find(at).or_else(|| {
+            let mut guests = self.guests();
+            guests.next().filter(|_| guests.next().is_none())
+        })
+    }
+
+    fn whereabouts(&self, who: &str) -> AuditError {
+        let ports = self.guests().map(|place| self.parties[place].name.clone()).collect();
+        AuditError::Whereabouts { who: who.to_owned(), ports }
     }
 }
 
@@ -227,5 +264,6 @@ fn stranger(name: String, kind: PartyKind, stranger: &Stranger) -> Party {
 }
 
 fn beyond(stranger: &Stranger) -> Seat {
-    Seat::Beyond { interface: stranger.interface, own: stranger.own, address: stranger.address, mac: stranger.mac }
+    let Stranger { interface, above, own, address, mac, .. } = *stranger;
+    Seat::Beyond { interface, above, own, address, mac }
 }

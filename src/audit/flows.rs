@@ -7,7 +7,7 @@ use super::cast::{Cast, Seat};
 use super::intended::{self, Should};
 use super::ports;
 use super::reading::Reading;
-use crate::model::audit::{Intended, PartyPort, Reason, Service, Way};
+use crate::model::audit::{Intended, PartyKind, PartyPort, Reason, Service, Way};
 use crate::model::{Endpoint, NetworkOptions, PortRange, Protocol, Published};
 
 /// One flow to be judged.
@@ -80,11 +80,17 @@ impl<'a> Flows<'a> {
                 self.neighbours(from, to, source, endpoint)
             }
             (Seat::Host, Seat::Bridged { endpoint, .. }) => self.host_to_container(from, to, endpoint),
-            (Seat::Beyond { interface, own, .. }, Seat::Bridged { endpoint, .. }) => {
-                self.published_to(from, to, endpoint, *own, self.forwards(*interface))
+            (Seat::Beyond { .. }, Seat::Bridged { endpoint, .. }) if self.is_at_bridge(from) => {
+                self.guest_to_container(from, to, endpoint)
+            }
+            (Seat::Beyond { above, own, .. }, Seat::Bridged { endpoint, .. }) => {
+                self.published_to(from, to, endpoint, *own, self.forwards(*above))
             }
             (Seat::Bridged { .. }, Seat::Host) => self.container_to_host(from, to),
             (Seat::Beyond { own, .. }, Seat::Host) => self.stranger_to_host(from, to, *own),
+            (Seat::Bridged { .. }, Seat::Beyond { address, .. }) if self.is_at_bridge(to) => {
+                self.any(from, to, *address, &(Intended::Silent, Reason::OperatorsBridge, Way::Direct))
+            }
             (Seat::Bridged { .. }, Seat::Beyond { address, .. }) => {
                 let outbound = (Intended::Allow, Reason::Outbound, Way::Direct);
                 self.any(from, to, *address, &intended::forwarded(outbound, self.bridge_forwards))
@@ -107,6 +113,11 @@ impl<'a> Flows<'a> {
     fn forwards(&self, interface: u32) -> bool {
         let by_itself = self.reading.kernel.network().interface(interface).is_some_and(|i| i.sysctls.forwarding_v4);
         by_itself || self.options().is_some_and(|options| options.ip_forward)
+    }
+
+    /// Whether a party is at a port of an operator's bridge.
+    fn is_at_bridge(&self, place: usize) -> bool {
+        self.cast.parties[place].kind == PartyKind::Bridge
     }
 
     fn ports(&self, of: usize) -> &'a [PartyPort] {
@@ -175,13 +186,26 @@ impl<'a> Flows<'a> {
             intended::forwarded(should, forwards || !routed)
         };
         let mut flows = self.services((from, to), target.address, direct);
-        flows.extend(self.publishes(to, |row| !intended::on_loopback(row)).map(|(port, row)| {
+        flows.extend(self.hairpins(from, to, options));
+        flows
+    }
+
+    /// From a neighbour at another port of an operator's bridge.
+    fn guest_to_container(&self, from: usize, to: usize, target: &Endpoint) -> Vec<Flow> {
+        let direct = |_: Option<&PartyPort>| (Intended::Silent, Reason::OperatorsBridge, Way::Direct);
+        let mut flows = self.services((from, to), target.address, direct);
+        flows.extend(self.options().into_iter().flat_map(|options| self.hairpins(from, to, options)));
+        flows
+    }
+
+    /// To published ports, from who is at the bridge.
+    fn hairpins(&self, from: usize, to: usize, options: &NetworkOptions) -> impl Iterator<Item = Flow> {
+        self.publishes(to, |row| !intended::on_loopback(row)).map(move |(port, row)| {
             let host = (address_of(&row, options.gateway()), row.host_port);
             let by = Way::Hairpin { host: (IpAddr::V4(host.0), host.1) };
             let should = (Intended::Allow, Reason::Published { row: intended::row_text(&row) }, by);
-            self.flow((from, to), Some(port), host, intended::forwarded(should, forwards))
-        }));
-        flows
+            self.flow((from, to), Some(port), host, intended::forwarded(should, self.bridge_forwards))
+        })
     }
 
     /// Rows that lead to a container, each with the port of the party that it leads to.

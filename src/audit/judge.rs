@@ -140,8 +140,9 @@ impl<'a> Judge<'a> {
                         arrival.destination.0 == IpAddr::V4(endpoint.address)
                             && (arrival.at == Entry::Interface(port.unwrap_or(0)) || self.at_bridge(arrival.at))
                     }
-                    Seat::Beyond { interface, address, .. } => {
-                        arrival.at == Entry::Interface(*interface) && arrival.destination.0 == IpAddr::V4(*address)
+                    Seat::Beyond { interface, above, address, .. } => {
+                        let there = [*interface, *above].map(Entry::Interface).contains(&arrival.at);
+                        there && arrival.destination.0 == IpAddr::V4(*address)
                     }
                     _ => arrival.at == Entry::Local,
                 };

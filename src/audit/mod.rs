@@ -57,6 +57,14 @@ pub enum AuditError {
     /// Containers come and go faster than all of them can be read.
     #[error("containers were started or stopped during each of the readings; try again when it is quiet")]
     Restless,
+    /// An address on an operator's bridge that the kernel has not met.
+    #[error("{who} is on the bridge, and behind which of its ports is not known; ask for {}, or let it speak first", .ports.join(" or "))]
+    Whereabouts {
+        /// The address.
+        who: String,
+        /// The names of those who stand for the ports.
+        ports: Vec<String>,
+    },
     /// A name that nobody has.
     #[error("there is no {who:?} here; there are: {}", .known.join(", "))]
     NoParty {

@@ -1,25 +1,37 @@
-//! Who is around this machine: a neighbour on each link that is not the bridge, and whoever is behind the gateway.
+//! Who is around this machine: a neighbour on each link that is not the bridge, whoever is behind the gateway, and on an
+//! operator's bridge one behind each port that is no container's.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnetwork::{IpNetwork, Ipv4Network};
 
 use crate::firewall::audit::Mac;
-use crate::firewall::audit::network::{Interface, Network, Route, RouteKind};
+use crate::firewall::audit::network::{Interface, Neighbour, Network, Route, RouteKind, Way};
+use crate::model::Intent;
 
 /// One who stands for all that are where it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Stranger {
-    /// The link that its packets come in by, and what leaves for it goes out by.
+    /// The interface that its packets come in by, and what leaves for it goes out by: a link, or a port of a bridge.
     pub(super) interface: u32,
-    /// The link's name.
+    /// Its name.
     pub(super) link: String,
+    /// The interface that has this machine's address there: the link, or the bridge.
+    pub(super) above: u32,
     /// This machine's address there.
     pub(super) own: Ipv4Addr,
     /// Its address.
     pub(super) address: Ipv4Addr,
     /// Its hardware address, where this machine knows it.
     pub(super) mac: Option<Mac>,
+}
+
+impl Stranger {
+    /// Which address is behind which port, as the kernel would know it.
+    pub(super) fn host(&self) -> Option<(IpAddr, Mac, &str)> {
+        Some((self.address.into(), self.mac?, self.link.as_str()))
+    }
 }
 
 /// A neighbour on each link with a subnet, in the links' order, but for the bridge and its ports.
@@ -53,19 +65,65 @@ fn neighbour(network: &Network, interface: &Interface, subnet: Ipv4Network) -> O
         |address: Ipv4Addr| subnet.prefix() < 31 && (address == subnet.network() || address == subnet.broadcast());
     let free = || subnet.iter().find(|address| !own(*address) && !reserved(*address)).map(|address| (address, None));
     let (address, mac) = known.or_else(free)?;
-    Some(Stranger { interface: interface.index, link: interface.name.clone(), own: subnet.ip(), address, mac })
+    let (index, link) = (interface.index, interface.name.clone());
+    Some(Stranger { interface: index, link, above: index, own: subnet.ip(), address, mac })
+}
+
+/// On an operator's bridge: behind each port that is no container's somebody who is known to be there, else an address
+/// and a hardware address that nobody is known to have.
+pub(super) fn at_bridge(network: &Network, intent: &Intent) -> Vec<Stranger> {
+    let Some(bridge) = network.named(&intent.options.bridge).filter(|_| !intent.options.own_bridge) else {
+        return Vec::new();
+    };
+    let containers: BTreeSet<&str> = intent.endpoints.values().map(|endpoint| endpoint.port.as_str()).collect();
+    let mut taken: BTreeSet<Ipv4Addr> = intent.endpoints.values().map(|endpoint| endpoint.address).collect();
+    let own = intent.options.gateway();
+    let subnet = intent.options.bip;
+    taken.extend([own, subnet.network(), subnet.broadcast()]);
+    taken.extend(neighbours(network, bridge.index).map(|(address, _)| address));
+    let ports = network.interfaces.iter().filter(|it| it.master == Some(bridge.index) && it.up);
+    let others = ports.filter(|port| !containers.contains(port.name.as_str()));
+    let somebody = |port: &Interface| {
+        let behind = || network.forwarding.iter().filter(|it| it.port == port.index && !it.local && !it.own);
+        let is_behind = |mac: Mac| behind().any(|it| it.mac == mac);
+        let mut known = neighbours(network, bridge.index).filter(|(address, _)| subnet.contains(*address));
+        let (address, mac) = known.find(|(_, mac)| is_behind(*mac)).or_else(|| {
+            let free = subnet.iter().find(|address| !taken.contains(address))?;
+            Some((free, behind().next().map_or(nobodys(port.index), |it| it.mac)))
+        })?;
+        taken.insert(address);
+        let (interface, link, above) = (port.index, port.name.clone(), bridge.index);
+        Some(Stranger { interface, link, above, own, address, mac: Some(mac) })
+    };
+    others.filter_map(somebody).collect()
+}
+
+/// Who is known on a link.
+pub(super) fn neighbours(network: &Network, link: u32) -> impl Iterator<Item = (Ipv4Addr, Mac)> {
+    let on_it = move |it: &&Neighbour| it.interface == link;
+    network.neighbours.iter().filter(on_it).filter_map(|it| match it.address {
+        IpAddr::V4(v4) => Some((v4, it.mac)),
+        IpAddr::V6(_) => None,
+    })
+}
+
+/// A hardware address that stands for whoever is behind a port: locally administered.
+pub(super) fn nobodys(port: u32) -> Mac {
+    let [a, b, c, d] = port.to_be_bytes();
+    [0x02, 0, a, b, c, d]
 }
 
 /// Addresses of documentation and of nobody (RFC 5737, RFC 2544), one of which stands for the outside.
 const NOBODY: [[u8; 4]; 4] = [[198, 51, 100, 1], [203, 0, 113, 1], [192, 0, 2, 1], [198, 18, 0, 1]];
 
-/// Who is behind the default route; `None` where there is none.
-pub(super) fn outside(network: &Network) -> Option<Stranger> {
+/// Who is behind the default route; `None` where there is none. `guests` are those at the bridge's ports.
+pub(super) fn outside(network: &Network, guests: &[Stranger]) -> Option<Stranger> {
     let v4 = || network.routes.iter().filter(|route| route.destination.is_ipv4());
     let default =
         |route: &&Route| route.destination.prefix() == 0 && route.kind == RouteKind::Unicast && !route.ways.is_empty();
     let route = v4().filter(default).min_by_key(|route| route.metric)?;
-    let interface = network.interface(route.ways.first()?.interface)?;
+    let way = route.ways.first()?;
+    let interface = network.interface(way.interface)?;
     let elsewhere = |address: Ipv4Addr| {
         v4().any(|route| route.destination.prefix() != 0 && route.destination.contains(IpAddr::V4(address)))
     };
@@ -74,7 +132,22 @@ pub(super) fn outside(network: &Network) -> Option<Stranger> {
         IpNetwork::V4(v4) => Some(v4.ip()),
         IpNetwork::V6(_) => None,
     });
-    Some(Stranger { interface: interface.index, link: interface.name.clone(), own: own?, address, mac: None })
+    let (own, above) = (own?, interface.index);
+    Some(match gateway(network, way, guests) {
+        Some((port, mac)) => Stranger { own, above, address, mac, ..port.clone() },
+        None => Stranger { interface: above, link: interface.name.clone(), above, own, address, mac: None },
+    })
+}
+
+/// Where the way out leads by the bridge: behind which of its ports the gateway is, and its hardware address.
+fn gateway<'s>(network: &Network, way: &Way, guests: &'s [Stranger]) -> Option<(&'s Stranger, Option<Mac>)> {
+    let mut guests = guests.iter().filter(|guest| guest.above == way.interface);
+    let known = neighbours(network, way.interface).find(|(address, _)| Some(IpAddr::V4(*address)) == way.gateway);
+    let Some((_, mac)) = known else {
+        return guests.next().filter(|_| guests.next().is_none()).map(|sole| (sole, None));
+    };
+    let behind = |port: u32| network.forwarding.iter().any(|it| it.port == port && it.mac == mac && !it.local);
+    guests.find(|guest| behind(guest.interface)).map(|guest| (guest, Some(mac)))
 }
 
 /// The link that an address is on or behind, by the longest prefix.
@@ -89,7 +162,8 @@ pub(super) fn towards(network: &Network, address: Ipv4Addr) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::firewall::audit::network::{Neighbour, Way};
+    use crate::firewall::audit::network::ForwardingEntry;
+    use crate::model::{ContainerId, Endpoint, MacAddr, Names, NetworkOptions};
 
     fn interface(index: u32, name: &str, address: &str) -> Interface {
         let addresses = vec![address.parse().expect("address")];
@@ -123,23 +197,89 @@ mod tests {
     #[test]
     fn the_outside_is_where_only_the_default_route_leads() {
         let mut network = network();
-        assert_eq!(outside(&network), None);
-        let route = |destination: &str| Route {
-            table: 254,
-            destination: destination.parse().expect("network"),
-            source: None,
-            metric: 0,
-            tos: 0,
-            kind: RouteKind::Unicast,
-            ways: vec![Way { interface: 2, gateway: None }],
-            preferred_source: None,
-            opaque: false,
-        };
-        network.routes = vec![route("0.0.0.0/0"), route("198.51.100.0/24")];
-        let outside = outside(&network).expect("there is a default route");
+        assert_eq!(outside(&network, &[]), None);
+        let known = Route { destination: "198.51.100.0/24".parse().expect("network"), ..default_by(2, None) };
+        network.routes = vec![default_by(2, None), known];
+        let outside = outside(&network, &[]).expect("there is a default route");
         assert_eq!(
             (outside.address, outside.own, outside.interface),
             ([203, 0, 113, 1].into(), [192, 0, 2, 1].into(), 2)
         );
+    }
+
+    /// An operator's bridge with a container's port, a network card and a virtual machine.
+    fn shared() -> (Network, Intent) {
+        let port = |index, name| Interface {
+            index,
+            name: str::to_owned(name),
+            up: true,
+            master: Some(3),
+            ..Interface::default()
+        };
+        let interfaces =
+            vec![interface(3, "br0", "192.0.2.1/24"), port(4, "vethWEB"), port(5, "eth0"), port(6, "tap0")];
+        let behind = |mac, port| ForwardingEntry { mac, port, local: false, fixed: false, sticky: false, own: false };
+        let known = |last, mac| Neighbour { address: [192, 0, 2, last].into(), mac, interface: 3, permanent: false };
+        let network = Network {
+            interfaces,
+            forwarding: vec![behind([2; 6], 4), behind([5; 6], 5), behind([6; 6], 6)],
+            neighbours: vec![known(2, [2; 6]), known(254, [5; 6])],
+            ..Network::default()
+        };
+        let options = NetworkOptions {
+            bridge: "br0".to_owned(),
+            bip: "192.0.2.1/24".parse().expect("bip"),
+            own_bridge: false,
+            ..NetworkOptions::usual()
+        };
+        let endpoint = Endpoint {
+            name: "web".parse().expect("name"),
+            address: [192, 0, 2, 2].into(),
+            mac: MacAddr([2; 6]),
+            port: "vethWEB".to_owned(),
+            published: vec![],
+            exposed: vec![],
+            links: vec![],
+            names: Names::default(),
+        };
+        let endpoints = [(ContainerId::from_bytes([1; 32]), endpoint)].into();
+        (network, Intent { options, endpoints })
+    }
+
+    #[test]
+    fn somebody_behind_each_port_of_an_operators_bridge_that_is_no_containers() {
+        let (network, mut intent) = shared();
+        let guests = at_bridge(&network, &intent);
+        let seen: Vec<_> = guests.iter().map(|it| (it.link.as_str(), it.above, it.address, it.mac)).collect();
+        let (known, free) = ([192, 0, 2, 254].into(), [192, 0, 2, 3].into());
+        assert_eq!(seen, [("eth0", 3, known, Some([5; 6])), ("tap0", 3, free, Some([6; 6]))]);
+        intent.options.own_bridge = true;
+        assert_eq!(at_bridge(&network, &intent), [], "on the daemon's own bridge they lead nowhere");
+    }
+
+    #[test]
+    fn the_outside_is_behind_the_port_where_the_gateway_is() {
+        let (mut network, intent) = shared();
+        let guests = at_bridge(&network, &intent);
+        let gateway = Some(IpAddr::from([192, 0, 2, 254]));
+        network.routes = vec![default_by(3, gateway)];
+        let outside = |network: &Network| outside(network, &guests).map(|it| (it.interface, it.above, it.mac));
+        assert_eq!(outside(&network), Some((5, 3, Some([5; 6]))));
+        network.neighbours.clear();
+        assert_eq!(outside(&network), Some((3, 3, None)), "behind one of two");
+    }
+
+    fn default_by(interface: u32, gateway: Option<IpAddr>) -> Route {
+        Route {
+            table: 254,
+            destination: "0.0.0.0/0".parse().expect("network"),
+            source: None,
+            metric: 0,
+            tos: 0,
+            kind: RouteKind::Unicast,
+            ways: vec![Way { interface, gateway }],
+            preferred_source: None,
+            opaque: false,
+        }
     }
 }

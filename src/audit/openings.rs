@@ -56,7 +56,7 @@ fn end(cast: &Cast, place: usize) -> Option<End> {
     Some(match party.kind {
         PartyKind::Container => End::Container(party.id.clone()?),
         PartyKind::Host => End::Host,
-        PartyKind::Lan | PartyKind::Outside => End::Outside,
+        PartyKind::Lan | PartyKind::Bridge | PartyKind::Outside => End::Outside,
     })
 }
 

@@ -1,10 +1,12 @@
 //! What is known at one moment: the engine's containers, the kernel, and what is inside of each namespace.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::inside::{self, Inside};
+use super::neighbourhood::{self, Stranger};
 use super::{AuditError, processes};
 use crate::containers::{Container, Engine};
 use crate::firewall::audit::sockets::{self, Socket};
@@ -25,6 +27,8 @@ pub struct Reading {
     pub containers: Vec<Arc<Container>>,
     /// The host's network namespace.
     pub kernel: Kernel,
+    /// Who is at an operator's bridge, and is no container.
+    pub(super) guests: Vec<Stranger>,
     /// Who listens there.
     pub sockets: Vec<Socket>,
     /// Which of these are the daemon's own.
@@ -59,11 +63,13 @@ impl Reading {
         let endpoints = containers.iter().filter_map(|c| Some((c.id.clone(), c.attached.clone()?))).collect();
         let intent = options.map(|options| Intent { options: options.clone(), endpoints });
         let kernel = snapshot::read()?;
+        let guests =
+            intent.as_ref().map(|intent| neighbourhood::at_bridge(kernel.network(), intent)).unwrap_or_default();
         let kernel = match &intent {
             Some(intent) => {
                 let hosts = intent.endpoints.values();
                 let hosts = hosts.map(|endpoint| (endpoint.address.into(), endpoint.mac.0, endpoint.port.as_str()));
-                kernel.knowing(&intent.options.bridge, hosts)
+                kernel.knowing(&intent.options.bridge, hosts.chain(guests.iter().filter_map(Stranger::host)))
             }
             None => kernel,
         };
@@ -81,11 +87,35 @@ impl Reading {
             intent,
             containers,
             kernel,
+            guests,
             sockets,
             own_sockets: processes::own_sockets(),
             insides,
             holders,
         })
+    }
+}
+
+impl Reading {
+    /// Whether an address is of an operator's bridge, and nobody's of ours.
+    pub(super) fn is_at_bridge(&self, address: Ipv4Addr) -> bool {
+        let Some(intent) = self.intent.as_ref().filter(|_| !self.guests.is_empty()) else { return false };
+        let ours = || intent.endpoints.values().any(|endpoint| endpoint.address == address);
+        intent.options.bip.contains(address) && address != intent.options.gateway() && !ours()
+    }
+
+    /// The same, if this is an address at the only port of an operator's bridge that is not a container's: the kernel need
+    /// not have met whoever has it.
+    #[must_use]
+    pub fn meeting(self, who: &str) -> Self {
+        let (Ok(address), [sole]) = (who.parse::<Ipv4Addr>(), self.guests.as_slice()) else { return self };
+        let met = |above| neighbourhood::neighbours(self.kernel.network(), above).any(|(known, _)| known == address);
+        let Some(intent) = self.intent.as_ref().filter(|_| self.is_at_bridge(address) && !met(sole.above)) else {
+            return self;
+        };
+        let host = (address.into(), neighbourhood::nobodys(sole.interface), sole.link.as_str());
+        let kernel = self.kernel.knowing(&intent.options.bridge, [host]);
+        Self { kernel, ..self }
     }
 }
 

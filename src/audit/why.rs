@@ -107,7 +107,12 @@ impl Seen<'_> {
             Reason::NoHostAccess => "--host-access=false".to_owned(),
             Reason::NoForwarding => "--ip-forward=false".to_owned(),
             Reason::Closed | Reason::Shared => return mode(flow.to).or_else(|| mode(flow.from)),
-            Reason::NotPublished | Reason::Host | Reason::HostAlways | Reason::Outbound | Reason::HostsOwn => {
+            Reason::NotPublished
+            | Reason::Host
+            | Reason::HostAlways
+            | Reason::Outbound
+            | Reason::HostsOwn
+            | Reason::OperatorsBridge => {
                 return None;
             }
         })

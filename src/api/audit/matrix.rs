@@ -28,7 +28,7 @@ pub(in crate::api) async fn matrix(api: &Api, query: &Query, probing: bool) -> R
 impl From<AuditError> for ApiError {
     fn from(error: AuditError) -> Self {
         match error {
-            AuditError::NoParty { .. } => Self::not_found(error.to_string()),
+            AuditError::NoParty { .. } | AuditError::Whereabouts { .. } => Self::not_found(error.to_string()),
             _ => Self::internal(error.to_string()),
         }
     }

@@ -28,7 +28,7 @@ pub(in crate::api) async fn why(api: &Api, query: &Query) -> Result<Response, Ap
     history.reverse();
     let engine = api.engine.clone();
     let work = move || {
-        let reading = Reading::take(&engine)?;
+        let reading = Reading::take(&engine)?.meeting(&asking.from).meeting(&asking.to);
         // Without nft's words there are the handles.
         audit::why(&reading, &asking, &history, &Listing::read().unwrap_or_default())
     };

@@ -126,7 +126,7 @@ impl Line {
         let raw = raw.get_ref();
         let who = |key, words: &Words| -> Result<Vec<Who>, FileError> {
             let all: Option<Vec<Who>> = words.each().iter().map(|word| Who::parse(word)).collect();
-            let expected = "a name, label:KEY, label:KEY=VALUE, host, lan, outside or *";
+            let expected = "a name, label:KEY, label:KEY=VALUE, host, lan, bridge:PORT, outside or *";
             all.filter(|all| !all.is_empty()).ok_or_else(|| wrong(format!("{key}: expected {expected}")))
         };
         let services = raw.ports.iter().flat_map(Words::each).map(|word| {
@@ -174,7 +174,8 @@ impl Who {
 
     /// It names no containers. (A machine without a way out has no outside, and that is no mistake.)
     pub fn is_place(&self) -> bool {
-        matches!(self, Self::Named(name) if matches!(name.as_str(), "host" | "lan" | "outside"))
+        let Self::Named(name) = self else { return false };
+        matches!(name.as_str(), "host" | "lan" | "outside") || name.starts_with("bridge:")
     }
 }
 

@@ -1,7 +1,7 @@
 //! The rules, one a function.
 
 use super::ground::{Ground, Hole, Inhabitant, Opens};
-use crate::model::audit::{Finding, Service, Severity};
+use crate::model::audit::{Finding, PartyKind, Service, Severity, Verdict, Way};
 use crate::model::{PortRange, Published};
 
 /// A rule.
@@ -18,6 +18,7 @@ pub(super) const ALL: &[Rule] = &[
     powerful,
     open_containers,
     open_among_each_other,
+    open_to_the_bridge,
 ];
 
 fn finding(kind: &str, severity: Severity, what: String, remedy: &str, parties: &[&str]) -> Finding {
@@ -215,4 +216,30 @@ fn open_among_each_other(ground: &Ground<'_>) -> Vec<Finding> {
     let what = format!("{bridged} containers reach each other on every port (--icc=true); {needed}");
     let remedy = "With --icc=false a container reaches another by links and published ports only.";
     vec![finding("icc-open", Severity::Medium, what, remedy, &[])]
+}
+
+/// On an operator's bridge whoever is at its other ports is a neighbour like a container with `--icc=true`.
+fn open_to_the_bridge(ground: &Ground<'_>) -> Vec<Finding> {
+    let (matrix, bridge) = (ground.matrix, ground.matrix.bridge.as_deref().unwrap_or_default());
+    let reached = |place: usize| {
+        let cells = matrix.cells.iter().filter(|cell| cell.from == place && cell.by == Way::Direct);
+        let passes = |to: usize| matrix.parties[to].kind == PartyKind::Container;
+        let mut targets: Vec<usize> =
+            cells.filter(|cell| cell.kernel == Verdict::Allow && passes(cell.to)).map(|cell| cell.to).collect();
+        targets.dedup();
+        targets.len()
+    };
+    let guests = (0..matrix.parties.len()).filter(|place| matrix.parties[*place].kind == PartyKind::Bridge);
+    let tell = |place: usize| {
+        let (name, count) = (&matrix.parties[place].name, reached(place));
+        let port = name.strip_prefix("bridge:").unwrap_or(name);
+        let what = format!(
+            "who is behind {port}, a port of your bridge {bridge}, reaches {count} containers directly, published or not, \
+             and whatever --icc says"
+        );
+        let remedy = "Without -b they are on a bridge of their own, where others reach published ports only; or let a \
+                      table of yours (family bridge, hook forward) drop what is not meant.";
+        (count > 0).then(|| finding("bridge-shared", Severity::Medium, what, remedy, &[name]))
+    };
+    guests.filter_map(tell).collect()
 }

@@ -147,10 +147,10 @@ impl Choice<'_> {
     fn flows(&mut self, cell: &Cell) -> Vec<Planned> {
         let party = |place: usize| &self.matrix.parties[place];
         let (from, to) = (party(cell.from), party(cell.to));
-        if matches!(from.kind, PartyKind::Lan | PartyKind::Outside) {
+        if matches!(from.kind, PartyKind::Lan | PartyKind::Bridge | PartyKind::Outside) {
             return self.not("nobody of ours is there to send from it", &from.name);
         }
-        if matches!(to.kind, PartyKind::Lan | PartyKind::Outside) {
+        if matches!(to.kind, PartyKind::Lan | PartyKind::Bridge | PartyKind::Outside) {
             return self.not("it is others', and nothing is sent there", &to.name);
         }
         if cell.by == Way::Shared {

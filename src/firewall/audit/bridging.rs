@@ -1,12 +1,13 @@
-//! The part of the way that lies on a bridge (net/bridge/br_input.c, br_forward.c, br_netfilter_hooks.c).
+//! The part of the way that lies on a bridge (net/bridge/br_input.c, br_forward.c).
 
 use std::net::IpAddr;
 
+use super::borrowing::borrows_at;
 use super::bytecode::Hook;
 use super::compiled::Stack;
 use super::network::{Interface, Port};
-use super::packet::{ARP, IPV4, IPV6, Mac};
-use super::walk::{Fate, HOST, Passage, Point, Walk};
+use super::packet::{ARP, Mac};
+use super::walk::{Fate, HOST, Passage, Walk};
 
 const BROADCAST: Mac = [0xff; 6];
 
@@ -95,6 +96,8 @@ impl<'a> Walk<'_, 'a> {
         let borrows = self.borrows(bridge);
         self.hook(Stack::Bridge, Hook::Prerouting, borrows_at(borrows, 0, Hook::Prerouting))?;
         self.admitted(port, flags)?;
+        // What was translated before it was bridged is sent to somebody else.
+        let to = self.frame.headers.destination_mac().unwrap_or(to);
         match self.whereto(port, flags, bridge, to)? {
             Whereto::Up => self.up(bridge),
             Whereto::Port(out) => self.pass(out, borrows),
@@ -205,7 +208,7 @@ impl<'a> Walk<'_, 'a> {
         self.device_hook(Hook::Egress, bridge)?;
         let sees = |hook| !self.evaluation.compiled.calls(Stack::Bridge, hook).is_empty();
         let rules = sees(Hook::Output) || sees(Hook::Postrouting);
-        let to = self.frame.headers.address(true);
+        let to = self.gateway.or(self.frame.headers.address(true));
         let stations = self.evaluation.stations;
         let neighbour = to.and_then(|to| stations.mac(to, bridge.index));
         let entry = neighbour.and_then(|mac| stations.behind(mac));
@@ -226,49 +229,6 @@ impl<'a> Walk<'_, 'a> {
         self.hook(Stack::Bridge, Hook::Postrouting, &[])?;
         self.device_hook(Hook::Egress, out)?;
         Ok(Fate::Sent { interface: out.index })
-    }
-
-    /// Whether br_netfilter shows this bridge's packets to ip's hooks.
-    fn borrows(&self, bridge: &Interface) -> bool {
-        let (all, own) = (self.evaluation.network.sysctls, bridge.bridge.unwrap_or_default());
-        match self.frame.headers.ethertype {
-            IPV4 => all.bridge_call_iptables || own.call_iptables,
-            IPV6 => all.bridge_call_ip6tables || own.call_ip6tables,
-            _ => false,
-        }
-    }
-
-    /// ip's hooks over a bridged packet: the bridge is both ways in and out.
-    pub(super) fn borrow(&mut self, hook: Hook) -> Passage<()> {
-        let stack = if self.frame.headers.is_v4() { Stack::Ip } else { Stack::Ip6 };
-        let bridge = self.frame.ports.0.and_then(|port| self.evaluation.network.interface(port)?.master);
-        let (before, ports) = (self.frame.headers.address(true), (self.frame.incoming, self.frame.outgoing));
-        (self.frame.incoming, self.frame.outgoing) = match hook {
-            Hook::Prerouting => (bridge, None),
-            Hook::Forward => (bridge, bridge),
-            _ => (None, bridge),
-        };
-        let points: &[(i32, Point)] = match hook {
-            Hook::Prerouting => &[(-200, Point::Track), (-100, Point::Translate)],
-            Hook::Postrouting => &[(100, Point::Translate)],
-            _ => &[],
-        };
-        self.hook(stack, hook, points)?;
-        (self.frame.incoming, self.frame.outgoing) = ports;
-        self.prerouted = true;
-        if before != self.frame.headers.address(true) {
-            return Err(Fate::Unknown("destination translation of a bridged packet (br_netfilter)".to_owned()));
-        }
-        Ok(())
-    }
-}
-
-fn borrows_at(borrows: bool, priority: i32, hook: Hook) -> &'static [(i32, Point)] {
-    match (borrows, priority, hook) {
-        (false, ..) => &[],
-        (_, 0, Hook::Prerouting) => &[(0, Point::Borrow(Hook::Prerouting))],
-        (_, 0, _) => &[(0, Point::Borrow(Hook::Forward))],
-        _ => &[(i32::MAX, Point::Borrow(Hook::Postrouting))],
     }
 }
 

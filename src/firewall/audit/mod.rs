@@ -16,7 +16,7 @@
 //! | `packet`, `frame` | the packet in question; the packet on its way |
 //! | `compiled`, `decisive`, `sets`, `stations` | names resolved, base chains in order, what of a rule decides, sets and hardware addresses indexed |
 //! | `registers`, `machine`, `loads`, `extensions` | running a chain |
-//! | `walk`, `bridging`, `translate` | the hooks in order, and what the kernel does between them |
+//! | `walk`, `bridging`, `borrowing`, `translate` | the hooks in order, and what the kernel does between them |
 //! | `flows`, `ports` | a flow as a whole: its first packet and the answer; of many ports at once |
 //! | `keys`, `listing` | elements and rules in nft's words |
 //! | `sockets` | who listens in a namespace |
@@ -24,6 +24,7 @@
 //! | `choices`, `trace`, `explanation` | open questions; what was met; the answer for people and programs |
 
 mod attributes;
+mod borrowing;
 mod bridging;
 pub mod bytecode;
 mod choices;

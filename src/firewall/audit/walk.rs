@@ -45,6 +45,8 @@ pub(super) struct Walk<'e, 'a> {
     known: Option<Flow>,
     /// Bridged packets that ip's hooks have seen do not meet ip's prerouting again.
     pub(super) prerouted: bool,
+    /// The next hop, where it goes by one.
+    pub(super) gateway: Option<IpAddr>,
 }
 
 /// What happens at a hook besides chains.
@@ -76,7 +78,7 @@ impl<'e, 'a> Walk<'e, 'a> {
             packet_type: None,
             tracking: Tracking::None,
         };
-        Some(Self { evaluation, frame, known, prerouted: false })
+        Some(Self { evaluation, frame, known, prerouted: false, gateway: None })
     }
 
     /// Goes all the way.
@@ -167,7 +169,7 @@ impl<'e, 'a> Walk<'e, 'a> {
         Ok(())
     }
 
-    fn question(&self) -> Passage<Question> {
+    pub(super) fn question(&self) -> Passage<Question> {
         let headers = &self.frame.headers;
         let destination =
             headers.address(true).ok_or_else(|| Fate::Unknown("the destination that it was given".to_owned()))?;
@@ -193,7 +195,7 @@ impl<'e, 'a> Walk<'e, 'a> {
                 .headers
                 .set_address(false, source.ok_or_else(|| Fate::Lost("no address to send from".to_owned()))?);
         }
-        self.frame.outgoing = Some(way.0.interface);
+        self.goes(way.0);
         self.frame.packet_type = Some(HOST);
         self.hook(stack, Hook::Output, &[(-200, Point::Track), (-100, Point::Translate)])?;
         self.leave(stack)
@@ -223,9 +225,14 @@ impl<'e, 'a> Walk<'e, 'a> {
     /// What this machine sends was changed, and finds its way anew.
     fn reroute(&mut self) -> Passage<()> {
         if self.frame.incoming.is_none() {
-            self.frame.outgoing = Some(self.route_out()?.0.interface);
+            let (way, _) = self.route_out()?;
+            self.goes(way);
         }
         Ok(())
+    }
+
+    fn goes(&mut self, way: Way) {
+        (self.frame.outgoing, self.gateway) = (Some(way.interface), way.gateway);
     }
 
     /// Postrouting, and out.
@@ -364,7 +371,7 @@ impl<'e, 'a> Walk<'e, 'a> {
         if question.source.is_none_or(link_local) && stack == Stack::Ip6 {
             return Err(Fate::Lost("its source is of one link only".to_owned()));
         }
-        self.frame.outgoing = Some(way.interface);
+        self.goes(way);
         self.evaluation.trace.kernel(|| format!("forwarded to interface {}", way.interface));
         self.hook(stack, Hook::Forward, &[])?;
         self.leave(stack)

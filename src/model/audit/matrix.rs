@@ -106,6 +106,8 @@ pub enum Reason {
     Shared,
     /// Not Pontoon's to say.
     HostsOwn,
+    /// One of them is at a port of an operator's bridge (`-b`) that is no container's: not Pontoon's to say.
+    OperatorsBridge,
 }
 
 impl fmt::Display for Reason {
@@ -130,6 +132,9 @@ impl fmt::Display for Reason {
             Self::Closed => f.write_str("one of them has no network (--net none)"),
             Self::Shared => f.write_str("both are in one network namespace"),
             Self::HostsOwn => f.write_str("that is for the host's own rules to say"),
+            Self::OperatorsBridge => {
+                f.write_str("neighbours on an operator's bridge (-b) are for its operator's rules to keep apart")
+            }
         }
     }
 }
@@ -206,7 +211,7 @@ pub struct Matrix {
     pub icc: bool,
     /// The ruleset's generation that was read.
     pub generation: u32,
-    /// Who there is: containers by name, then host, LAN, outside.
+    /// Who there is: containers by name, then host, LAN, the bridge's other ports, outside.
     pub parties: Vec<Party>,
     /// The flows.
     pub cells: Cells,

@@ -19,6 +19,8 @@ pub enum PartyKind {
     Host,
     /// A neighbour on a link of this machine that is not the bridge.
     Lan,
+    /// Behind a port of an operator's bridge (`-b`) that is no container's: a network, a virtual machine.
+    Bridge,
     /// Whoever is reached by a gateway.
     Outside,
 }
@@ -26,8 +28,8 @@ pub enum PartyKind {
 /// Who may be at an end of a flow.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Party {
-    /// How questions and answers call it: a container's name, `host`, `lan` (`lan:eth1` where there are several) or
-    /// `outside`. A container of such a name goes first; the party is then `:host`, `:lan`, `:outside`.
+    /// How questions and answers call it: a container's name, `host`, `lan` (`lan:eth1` where there are several),
+    /// `bridge:eth1` or `outside`. A container of such a name goes first; the party is then `:host`, `:lan`, `:outside`.
     pub name: String,
     /// Where it is.
     pub kind: PartyKind,
@@ -35,7 +37,7 @@ pub struct Party {
     pub id: Option<ContainerId>,
     /// A container's archetype as docker writes it: `bridge`, `none`, `host`, `container:web`.
     pub mode: Option<String>,
-    /// Its addresses; of LAN and outside one that stands for all.
+    /// Its addresses; of LAN, bridge and outside one that stands for all.
     pub addresses: Vec<IpAddr>,
     /// Another party that has the same network namespace, and whose cells are also this one's.
     pub shares: Option<String>,

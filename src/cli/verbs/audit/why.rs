@@ -11,7 +11,7 @@ use crate::model::audit::{Asked, Decider, Intended, Verdict, Why, WhyWay};
 /// `audit why`.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Ask {
-    /// Who: a container (name or id), host, lan, outside, or an address
+    /// Who: a container (name or id), host, lan, bridge:PORT, outside, or an address
     #[arg(value_name = "FROM")]
     from: String,
     /// To whom
