@@ -4,12 +4,13 @@ use std::ops::Range;
 use std::thread;
 
 use super::AuditError;
-use super::cast::Cast;
+use super::cast::{Cast, Seat};
 use super::deciders::{Decides, Numbered};
 use super::findings;
 use super::flows::{Flow, Flows};
 use super::judge::{Judge, Judged};
 use super::reading::Reading;
+use crate::firewall::hits::Hits;
 use crate::model::PortRange;
 use crate::model::audit::{Cell, Matrix, PartyPort, Reason, Service, Way};
 
@@ -29,11 +30,13 @@ pub fn matrix(reading: &Reading, wanted: &Wanted) -> Result<Matrix, AuditError> 
     let (from, to) = (place(&wanted.from)?, place(&wanted.to)?);
     let flows = judged(reading, &cast, from, to);
     let (mut reasons, mut deciders) = (Numbered::<Reason>::new(), Numbered::<Decides>::new());
+    let counted = Counted::of(reading, &cast);
     let mut findings = findings::Found::default();
     let mut cells = Vec::with_capacity(flows.len());
     for (flow, judged) in &flows {
         let decider = judged.decides.as_ref().map(|decides| deciders.place(decides));
         let cell = cell(flow, judged, reasons.place(&flow.reason), decider);
+        let cell = Cell { hits: counted.attempts(flow, &cell), ..cell };
         findings.look(&cell);
         cells.push(cell);
     }
@@ -104,6 +107,34 @@ fn judged(reading: &Reading, cast: &Cast, from: Option<usize>, to: Option<usize>
     })
 }
 
+/// What the elements behind links and published ports have counted.
+struct Counted<'a> {
+    hits: Option<Hits>,
+    cast: &'a Cast,
+}
+
+impl<'a> Counted<'a> {
+    fn of(reading: &Reading, cast: &'a Cast) -> Self {
+        let hits = reading.intent.as_ref().map(|intent| Hits::of(reading.kernel.ruleset(), &intent.options));
+        Self { hits, cast }
+    }
+
+    /// Of a cell of this flow.
+    fn attempts(&self, flow: &Flow, cell: &Cell) -> Option<u64> {
+        let (hits, Service::Ports(ports)) = (self.hits.as_ref()?, cell.service) else { return None };
+        match (&cell.by, &self.cast.seats[cell.from], &self.cast.seats[cell.to]) {
+            (Way::Link { .. }, Seat::Bridged { endpoint: source, .. }, Seat::Bridged { endpoint: target, .. }) => {
+                hits.link(source.address, target.address, &[ports])
+            }
+            (Way::Publish { host } | Way::Hairpin { host }, ..) => {
+                let last = host.1.saturating_add(ports.last - ports.first);
+                hits.published(flow.address, PortRange { first: host.1, last, ..ports })
+            }
+            _ => None,
+        }
+    }
+}
+
 /// A flow's cell.
 pub(super) fn cell(flow: &Flow, judged: &Judged, reason: usize, decider: Option<usize>) -> Cell {
     let ports: Range<u16> = judged.skipped..judged.last;
@@ -129,5 +160,6 @@ pub(super) fn cell(flow: &Flow, judged: &Judged, reason: usize, decider: Option<
         decider,
         probe: None,
         listening: flow.listening,
+        hits: None,
     }
 }

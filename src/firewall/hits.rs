@@ -62,6 +62,11 @@ impl Hits {
         let protocol = row.container.protocol;
         total(within(&self.ports, host, PortRange { protocol, first: row.host_port, last: row.last_host_port() }))
     }
+
+    /// Of the row that these ports of one of the host's addresses belong to, likewise.
+    pub fn published(&self, host: Ipv4Addr, ports: PortRange) -> Option<u64> {
+        total(within(&self.ports, Some(host), ports)).or_else(|| total(within(&self.ports, None, ports)))
+    }
 }
 
 /// An element's key, and its last port and counter. `whose` splits what comes before protocol and port from a key.
@@ -197,5 +202,10 @@ mod tests {
         assert_eq!(row([0; 4], 8080, 2), None, "one of them does not count");
         assert_eq!(row([0; 4], 9000, 100), Some(7));
         assert_eq!(row([0; 4], 7000, 1), None, "it is not in force");
+
+        let published = |first, last| hits.published(here, PortRange { protocol: Protocol::Tcp, first, last });
+        assert_eq!(published(8080, 8080), Some(4), "that of the address is nearer");
+        assert_eq!(published(9050, 9050), Some(7), "that of all addresses holds here, too");
+        assert_eq!(published(7000, 7000), None);
     }
 }

@@ -169,6 +169,7 @@ mod tests {
             decider: None,
             probe,
             listening: Some(true),
+            hits: None,
         };
         let cells = vec![
             cell("80/tcp", Verdict::Deny, None),

@@ -263,7 +263,19 @@ mod tests {
 
     fn cell((from, to): (usize, usize), service: &str, by: Way, intent: Intended, kernel: Verdict) -> Cell {
         let service = service.parse().unwrap();
-        Cell { from, to, service, by, intent, reason: 0, kernel, decider: None, probe: None, listening: None }
+        Cell {
+            from,
+            to,
+            service,
+            by,
+            intent,
+            reason: 0,
+            kernel,
+            decider: None,
+            probe: None,
+            listening: None,
+            hits: None,
+        }
     }
 
     fn ground(containers: usize) -> Ground {

@@ -165,6 +165,10 @@ pub struct Cell {
     /// Somebody listens there. `None`: not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listening: Option<bool>,
+    /// Connection attempts that the element behind a link or a published port has counted. `None`: none is there, or it
+    /// does not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hits: Option<u64>,
 }
 
 impl Cell {

@@ -12,7 +12,7 @@ fn party(name: &str, kind: PartyKind, label: &str) -> Party {
 fn cell(from: usize, to: usize, service: &str, intent: Intended, kernel: Verdict) -> Cell {
     let service = service.parse().expect("service");
     let (by, reason, decider, probe) = (Way::Direct, 0, None, None);
-    Cell { from, to, service, by, intent, reason, kernel, decider, probe, listening: None }
+    Cell { from, to, service, by, intent, reason, kernel, decider, probe, listening: None, hits: None }
 }
 
 /// web (0) reaches db (1) on 5432; vault (2) is reached by nobody; side (3) sits in web's namespace; 4 is the LAN.

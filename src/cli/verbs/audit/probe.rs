@@ -125,6 +125,7 @@ mod tests {
             decider: None,
             probe: Some(found),
             listening: None,
+            hits: None,
         };
         Sent {
             from: "web".into(),

@@ -20,7 +20,19 @@ fn cell((from, to): (usize, usize), service: &str, by: Way, verdicts: (Intended,
     let decider = (verdicts.1 == Verdict::Deny).then_some(0);
     let service: Service = service.parse().expect("service");
     let listening = matches!(service, Service::Ports(PortRange { .. })).then_some(true);
-    Cell { from, to, service, by, intent: verdicts.0, reason, kernel: verdicts.1, decider, probe: None, listening }
+    Cell {
+        from,
+        to,
+        service,
+        by,
+        intent: verdicts.0,
+        reason,
+        kernel: verdicts.1,
+        decider,
+        probe: None,
+        listening,
+        hits: None,
+    }
 }
 
 /// Web may reach db by a link; a foreign rule forbids its published port to the LAN.
