@@ -1,5 +1,9 @@
 //! The report, in a real browser: what a person sees, clicks and types; and its server.
 
+use pontoon::model::audit::{Cell, Intended, Matrix, Party, PartyKind, PartyPort, Reason, Verdict, Way};
+use pontoon::model::{PortRange, Protocol};
+use pontoon::report::{Data, Kept, Sources, page};
+
 use crate::harness::{Browser, Host, Key, until};
 
 /// A shop: web may speak to db by a link; a stranger next to them may not.
@@ -65,10 +69,13 @@ fn a_person_filters_clicks_and_reads_why() {
     page.sees("document.getElementById('q').value === ''");
     page.sees(&format!("document.getElementById('shown').textContent === {everything:?}"));
     page.value("(document.getElementById('show').value = 'allowed', document.getElementById('filters').dispatchEvent(new Event('input')))");
-    page.sees(&format!("!{}", cell("stranger", "db")));
+    page.sees(&format!("{}.textContent === ''", cell("stranger", "db")));
+    assert!(page.text(&format!("{}.ariaLabel", cell("stranger", "db"))).contains("left out by the filter"));
     page.sees(&format!("{}.textContent === '●'", cell("web", "db")));
     page.value("(document.getElementById('show').value = 'disagree', document.getElementById('filters').dispatchEvent(new Event('input')))");
-    page.sees("document.getElementById('grid').textContent.includes('Nothing matches')");
+    page.sees("!document.getElementById('nothing').hidden && document.getElementById('scroll').hidden");
+    let none = shown();
+    assert!(none.starts_with("0 of ") && everything.starts_with("All "), "{none} {everything}");
     assert_eq!(page.console(), Vec::<String>::new());
 }
 
@@ -132,6 +139,181 @@ fn a_table_that_stands_in_the_way_is_the_first_finding() {
     host.sh("nft delete table ip other").ok();
 }
 
+/// So many containers that serve on 80, of which each has a link to the next; the fourth's is in the way of something.
+fn a_matrix_of(many: usize) -> Matrix {
+    let ports = PortRange { protocol: Protocol::Tcp, first: 80, last: 80 };
+    let party = |at: usize| Party {
+        name: format!("c{at:03}"),
+        kind: PartyKind::Container,
+        id: None,
+        mode: Some("bridge".to_owned()),
+        addresses: vec![],
+        shares: None,
+        labels: Default::default(),
+        ports: vec![PartyPort { ports, exposed: true, published: vec![], listeners: vec![] }],
+    };
+    let cell = |from: usize, to: usize| {
+        let linked = to == from + 1;
+        let (intent, kernel) = if linked { (Intended::Allow, Verdict::Allow) } else { (Intended::Deny, Verdict::Deny) };
+        let kernel = if linked && from == 3 { Verdict::Deny } else { kernel };
+        let by = if linked { Way::Link { alias: "next".to_owned() } } else { Way::Direct };
+        let (service, reason, decider) = ("80/tcp".parse().unwrap(), usize::from(linked), None);
+        let (probe, listening, hits) = (None, Some(true), linked.then_some(from as u64));
+        Cell { from, to, service, by, intent, reason, kernel, decider, probe, listening, hits }
+    };
+    let pairs = (0..many).flat_map(|from| (0..many).map(move |to| (from, to))).filter(|(from, to)| from != to);
+    Matrix {
+        taken: "2026-01-02T03:04:05Z".to_owned(),
+        host: "big".to_owned(),
+        icc: false,
+        parties: (0..many).map(party).collect(),
+        cells: pairs.map(|(from, to)| cell(from, to)).collect(),
+        reasons: vec![Reason::NoLink, Reason::Link { alias: "next".to_owned() }],
+        ..Matrix::empty()
+    }
+}
+
+/// The report about so many.
+#[track_caller]
+fn report_of(host: &Host, many: usize) -> Browser<'_> {
+    let file = host.dir().join("many.html");
+    std::fs::write(&file, page(&Data::of(&Sources::of(a_matrix_of(many))), Kept::File)).unwrap();
+    host.browser(&format!("file://{}", file.display()))
+}
+
+const FOCUS: &str = "(document.activeElement.ariaLabel || document.activeElement.id)";
+
+#[test]
+fn of_a_large_matrix_what_is_seen_is_drawn() {
+    let host = Host::bare();
+    let page = report_of(&host, 220);
+    let drawn = page.value("document.querySelectorAll('#grid td').length").as_u64().unwrap();
+    assert!((200..5000).contains(&drawn), "{drawn} of 48,400 cells are drawn");
+    assert_eq!(page.text("document.getElementById('grid').ariaRowCount"), "221", "those not drawn are counted");
+    assert_eq!(page.value("document.getElementById('overview').hidden"), false, "and seen in the picture");
+
+    // To where nothing is drawn yet, and back.
+    page.value("document.querySelector('#grid td[tabindex=\"0\"]').focus()");
+    page.press_together(&[Key::Control, Key::End]);
+    assert_eq!(page.text(FOCUS), "c219 to itself");
+    let place = "[document.activeElement.ariaColIndex, document.activeElement.parentElement.ariaRowIndex].join()";
+    assert_eq!(page.text(place), "221,221");
+    assert_eq!(page.text("document.querySelector('#grid thead tr').lastElementChild.textContent"), "c219");
+    // What has the focus goes out of sight: the grid has it, and a key goes on from there.
+    page.value("document.getElementById('scroll').scrollTo(0, 0)");
+    page.sees("document.activeElement.id === 'grid' && document.activeElement.tabIndex === 0");
+    page.press(&[Key::Right]);
+    assert_eq!(page.text(FOCUS), "c219 to itself", "there is no column beyond");
+
+    // A filter, a click and its words.
+    page.click("#q");
+    page.type_in("c003");
+    page.sees("document.getElementById('shown').textContent.startsWith('2 of 48,180 flows shown')");
+    assert_eq!(page.text(&format!("{}.textContent", cell("c003", "c004"))), "!");
+    page.value(&format!("{}.click()", cell("c002", "c003")));
+    let why = page.text("document.getElementById('detail-body').textContent");
+    assert!(why.contains("2 connection attempts from c002 so far"), "{why}");
+    assert_eq!(page.console(), Vec::<String>::new());
+}
+
+#[test]
+fn an_address_leads_to_a_cell() {
+    let host = Host::bare();
+    let page = report_of(&host, 100);
+    page.value("(document.getElementById('show').value = 'disagree', document.getElementById('filters').dispatchEvent(new Event('input')))");
+    page.value(&format!("{}.click()", cell("c003", "c004")));
+    page.sees("location.hash === '#show=disagree&cell=c003+c004'");
+    let link = page.text("document.getElementById('detail-link').href");
+    page.go("about:blank");
+    page.go(&link);
+    page.sees("document.getElementById('detail-title').textContent === 'c003 → c004'");
+    assert_eq!(page.text("document.getElementById('show').value"), "disagree");
+    assert_eq!(page.text("document.activeElement.id"), "detail-title");
+    assert!(page.text("document.getElementById('detail-body').textContent").contains("The verdicts disagree"));
+    // Closed, it is gone from the address; and who is gone is named.
+    page.press(&[Key::Escape]);
+    page.sees("location.hash === '#show=disagree'");
+    page.value("(location.hash = 'cell=c003+nobody', 1)");
+    page.sees("document.getElementById('gone').textContent.includes('nobody')");
+    page.sees("document.getElementById('show').value === 'all'");
+    assert_eq!(page.console(), Vec::<String>::new());
+}
+
+#[test]
+fn what_is_printed_is_whole() {
+    let host = Host::bare();
+    let page = report_of(&host, 100);
+    let lines = "document.querySelectorAll('#flows tbody tr').length";
+    assert_eq!(page.value(lines), 60, "on the screen the first");
+    page.value("(dispatchEvent(new Event('beforeprint')), 1)");
+    assert_eq!(page.value(lines), 98, "on paper all");
+    assert_eq!(page.value("document.querySelectorAll('#parties tbody tr').length"), 100);
+    let printed = "document.getElementById('printed').textContent";
+    assert!(page.text(printed).contains("does not fit on paper: the list"), "{}", page.text(printed));
+    page.value("(dispatchEvent(new Event('afterprint')), 1)");
+    assert_eq!(page.value(lines), 60);
+
+    // Filtered, it fits: in parts, each with the names on both axes (and on each page: a table's head is repeated).
+    page.click("#q");
+    page.type_in("c00");
+    page.sees("document.getElementById('shown').textContent.includes('from 10 to 11')");
+    page.value("(dispatchEvent(new Event('beforeprint')), 1)");
+    assert_eq!(page.value("document.querySelectorAll('#printed thead th').length"), 12);
+    assert_eq!(page.value("document.querySelectorAll('#printed tbody th').length"), 10);
+    assert!(page.text(printed).starts_with("Filtered by q = c00."), "{}", page.text(printed));
+    assert_eq!(page.console(), Vec::<String>::new());
+}
+
+#[test]
+fn its_counts_are_the_command_lines() {
+    let host = shop();
+    host.run("busybox").name("side").net("container:web").cmd(&["sleep", "1000"]).start();
+    let csv = host.pontoon(&["audit", "matrix", "--format", "csv"]).ok();
+    let kernel = csv.lines().next().unwrap().split(',').position(|it| it == "kernel").expect("a column");
+    let flows: Vec<&str> = csv.lines().skip(1).map(|line| line.split(',').nth(kernel).unwrap()).collect();
+    let passing = flows.iter().filter(|verdict| **verdict == "allow").count();
+    let page = report(&host);
+    assert_eq!(
+        page.text("document.getElementById('shown').textContent").split(',').next(),
+        Some(&*format!("All {} flows shown", flows.len()))
+    );
+    let figures = page.text("[...document.querySelectorAll('.figure:not(.verdict)')].map(f => f.textContent).join()");
+    let words = format!("4containers,{passing}flows pass,{}flows do not pass,", flows.len() - passing);
+    assert!(figures.starts_with(&words), "{figures} is not {words}");
+    let says = page.text("document.querySelector('.verdict').textContent");
+    assert!(says.contains(&format!("agree in all {} flows", flows.len())), "{says}");
+    let sections = page.text("document.getElementById('sections').textContent");
+    assert!(
+        sections.contains(&format!("Matrix {} flows", flows.len()))
+            && sections.contains(&format!("passes {passing} flows")),
+        "{sections}"
+    );
+}
+
+#[test]
+fn a_cell_tells_how_often_its_hole_was_used() {
+    let host = Host::with(&["--icc=false"]);
+    host.run("busybox").name("db").flags(&["--expose", "5432"]).sh("httpd -f -h /www -p 5432").start();
+    let web = host.run("busybox").name("web").flags(&["--link", "db:store"]).publish("8080:80").serving().start();
+    until("the database answers", || web.sh("nc -w 1 store 5432 </dev/null").code == 0);
+    assert_eq!(host.lan().get("http://192.0.2.1:8080/"), "hello");
+    let page = report(&host);
+    let used = |from: &str, to: &str| {
+        page.value(&format!("{}.click()", cell(from, to)));
+        page.text("[...document.querySelectorAll('#detail-body .hint')].map(p => p.textContent).join(' ')")
+    };
+    let link = used("web", "db");
+    assert!(
+        link.contains("connection attempt") && link.contains("from web so far") && !link.contains("Never"),
+        "{link}"
+    );
+    let port = used("lan", "web");
+    assert!(port.contains("1 connection attempt by this published port, from whomever so far"), "{port}");
+    let other = used("db", "web");
+    assert!(other.contains("1 connection attempt by this published port"), "{other}");
+    assert!(!used("host", "db").contains("attempt"), "nothing counts there");
+}
+
 #[test]
 fn names_from_containers_are_text() {
     let host = Host::new();
@@ -157,9 +339,14 @@ fn it_is_served_live_to_this_machine_only() {
     let page = host.browser("http://127.0.0.1:7373/");
     page.sees("document.documentElement.dataset.live !== undefined");
     page.sees(&format!("!{}", cell("late", "db")));
+    page.value(&format!("{}.focus()", cell("web", "db")));
+    let focus = page.text(FOCUS);
+    assert!(focus.starts_with("web to db: passes"), "{focus}");
     host.run("busybox").name("late").flags(&["--link", "db"]).cmd(&["sleep", "1000"]).start();
-    // The page finds out by itself.
+    // The page finds out by itself, and leaves the focus where it is.
     page.sees(&format!("({} || {{}}).textContent === '●'", cell("late", "db")));
+    assert_eq!(page.text(FOCUS), focus);
+    assert!(page.text("document.getElementById('taken').textContent").contains(" UTC"), "times have a zone");
     assert_eq!(page.console(), Vec::<String>::new());
 
     // A page of somebody else's, under a name that leads here.

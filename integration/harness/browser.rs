@@ -27,6 +27,8 @@ pub enum Key {
     Tab,
     Right,
     Down,
+    End,
+    Control,
 }
 
 impl Key {
@@ -38,6 +40,8 @@ impl Key {
             Self::Tab => '\u{e004}'.to_string(),
             Self::Right => '\u{e014}'.to_string(),
             Self::Down => '\u{e015}'.to_string(),
+            Self::End => '\u{e010}'.to_string(),
+            Self::Control => '\u{e009}'.to_string(),
         }
     }
 }
@@ -139,11 +143,19 @@ impl Browser<'_> {
     /// Presses keys, one after the other, wherever the focus is.
     #[track_caller]
     pub fn press(&self, keys: &[Key]) {
-        let each = |key: &Key| {
-            let code = key.code();
-            [json!({ "type": "keyDown", "value": code }), json!({ "type": "keyUp", "value": code })]
-        };
-        let actions: Vec<Value> = keys.iter().flat_map(each).collect();
+        self.type_keys(keys.iter().flat_map(|key| [(*key, "keyDown"), (*key, "keyUp")]));
+    }
+
+    /// Presses keys together, the first before the others.
+    #[track_caller]
+    pub fn press_together(&self, keys: &[Key]) {
+        let down = keys.iter().map(|key| (*key, "keyDown"));
+        self.type_keys(down.chain(keys.iter().rev().map(|key| (*key, "keyUp"))));
+    }
+
+    #[track_caller]
+    fn type_keys(&self, keys: impl Iterator<Item = (Key, &'static str)>) {
+        let actions: Vec<Value> = keys.map(|(key, what)| json!({ "type": what, "value": key.code() })).collect();
         let keyboard = json!({ "type": "key", "id": "keyboard", "actions": actions });
         self.ask("POST", "/actions", Some(&json!({ "actions": [keyboard] })));
     }

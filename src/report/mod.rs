@@ -1,8 +1,12 @@
 //! The report: one self-contained page about who can talk to whom, for an operator to put before an auditor.
 //!
 //! ```text
-//! Sources (the audit's answers) ──► Data (compact, pure) ──► page.html with page.css, page.js and the data in it
+//! Sources (the audit's answers) ──► Data (compact, pure) ──► page.html with page.css, the scripts and the data in it
 //! ```
+//!
+//! The page's scripts are one script in files of one idea each, joined when this is compiled: words, data (who has which
+//! flows), filter, grid (of which only what is in sight is drawn), picture, why (one pair's details), address (what is shown
+//! is in the page's address), lists, findings, flows, topology, print, live (a served page asks anew), start.
 //!
 //! The page asks nobody for anything: style, script and data are in it, and its content security policy lets it connect
 //! nowhere (where it is served live: to its own server). Everything that came from a container (names, labels, programs)
@@ -17,9 +21,24 @@ use sha2::{Digest, Sha256};
 
 pub use data::{Data, Sources};
 
-const PAGE: &str = include_str!("page.html");
-const STYLE: &str = include_str!("page.css");
-const SCRIPT: &str = include_str!("page.js");
+const PAGE: &str = include_str!("page/page.html");
+const STYLE: &str = include_str!("page/page.css");
+const SCRIPT: &str = concat!(
+    include_str!("page/words.js"),
+    include_str!("page/data.js"),
+    include_str!("page/filter.js"),
+    include_str!("page/grid.js"),
+    include_str!("page/picture.js"),
+    include_str!("page/why.js"),
+    include_str!("page/address.js"),
+    include_str!("page/lists.js"),
+    include_str!("page/findings.js"),
+    include_str!("page/flows.js"),
+    include_str!("page/topology.js"),
+    include_str!("page/print.js"),
+    include_str!("page/live.js"),
+    include_str!("page/start.js"),
+);
 
 /// Who keeps the page's data fresh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

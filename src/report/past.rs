@@ -13,6 +13,8 @@ pub(super) struct Past {
     words: String,
     broken: bool,
     entries: Vec<Change>,
+    /// How many older ones are left out.
+    left_out: usize,
 }
 
 /// One entry.
@@ -35,7 +37,8 @@ impl Past {
             None => format!("The chain of {} entries is whole{}.", chain.entries, head.unwrap_or_default()),
         };
         let entries = history.entries.iter().rev().take(MOST).map(Change::of).collect();
-        Self { words, broken: chain.broken.is_some(), entries }
+        let left_out = history.entries.len().saturating_sub(MOST);
+        Self { words, broken: chain.broken.is_some(), entries, left_out }
     }
 }
 
