@@ -4,7 +4,7 @@ use pontoon::model::audit::{Cell, Intended, Matrix, Party, PartyKind, PartyPort,
 use pontoon::model::{PortRange, Protocol};
 use pontoon::report::{Data, Kept, Sources, page};
 
-use crate::harness::{Browser, Host, Key, until};
+use crate::harness::{Browser, Host, Key, eventually, until};
 
 /// A shop: web may speak to db by a link; a stranger next to them may not.
 fn shop() -> Host {
@@ -348,6 +348,7 @@ fn it_is_served_live_to_this_machine_only() {
     assert_eq!(page.text(FOCUS), focus);
     assert!(page.text("document.getElementById('taken').textContent").contains(" UTC"), "times have a zone");
     assert_eq!(page.console(), Vec::<String>::new());
+    many_ask_at_once(&host);
 
     // A page of somebody else's, under a name that leads here.
     let stranger = host.sh("curl -s --noproxy '*' -o /dev/null -w '%{http_code}' -H 'Host: evil.example:7373' http://127.0.0.1:7373/report.json");
@@ -356,4 +357,21 @@ fn it_is_served_live_to_this_machine_only() {
     assert_eq!(itself.ok(), "200");
     host.lan().cannot_get("http://192.0.2.1:7373/");
     drop(serve);
+}
+
+/// One answer is for all of them; and a later one is a new one.
+fn many_ask_at_once(host: &Host) {
+    let ask = "curl -sf --noproxy '*' -o /dev/null -w '%header{x-taken}\\n' http://127.0.0.1:7373/report.json";
+    let all = host.sh(&format!("for i in $(seq 20); do {ask} & done; wait")).ok();
+    let mut taken: Vec<&str> = all.lines().collect();
+    assert_eq!(taken.len(), 20, "{all}");
+    taken.sort_unstable();
+    taken.dedup();
+    // Two, if an answer that was still good went out of date meanwhile.
+    assert!(taken.len() <= 2, "{taken:?}");
+    let last = (*taken.last().expect("one")).to_owned();
+    eventually("it is as of later", || {
+        let now = host.sh(ask).ok();
+        if now.trim() > last.as_str() { Ok(()) } else { Err(now) }
+    });
 }

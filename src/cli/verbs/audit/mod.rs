@@ -1,5 +1,6 @@
 //! `audit`: who can talk to whom, on which port, and why. A file a verb.
 
+mod answers;
 mod ask;
 mod assert;
 mod drift;

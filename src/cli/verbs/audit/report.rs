@@ -10,18 +10,19 @@ use crate::report::{Data, Sources};
 
 /// All that the report shows.
 pub(super) async fn gather(client: &Client) -> Result<Data, CliError> {
-    let matrix = ask(client, "matrix").await?;
+    let matrix: Matrix = ask(client, "matrix").await?;
     about(client, matrix).await
 }
 
 /// The same, about a matrix.
 pub(super) async fn about(client: &Client, matrix: Matrix) -> Result<Data, CliError> {
-    let lint: Linted = ask(client, "lint").await?;
     // Without a bridge there is nothing to drift and nobody to deny.
     let bridged = matrix.bridge.is_some();
-    let drift = if bridged { Some(ask(client, "drift").await?) } else { None };
-    let denied = if bridged { Some(ask(client, "log").await?) } else { None };
-    let history = Some(ask(client, "history").await?);
+    let drift = async || if bridged { ask(client, "drift").await.map(Some) } else { Ok(None) };
+    let denied = async || if bridged { ask(client, "log").await.map(Some) } else { Ok(None) };
+    let (lint, history) = (ask::<Linted>(client, "lint"), ask(client, "history"));
+    let (lint, drift, denied, history) = tokio::try_join!(lint, drift(), denied(), history)?;
+    let history = Some(history);
     Ok(Data::of(&Sources { matrix, lint: lint.findings, drift, denied, history }))
 }
 

@@ -1,8 +1,9 @@
 //! `audit serve`: the report as a page that keeps itself fresh.
 //!
-//! The server is this client, not the daemon: it asks the daemon's socket anew for each request, with the rights of who
-//! started it. It answers `GET /` with the page and `GET /report.json` with its data, to names of this machine only (a
-//! page elsewhere on the web could else reach it under a name of its own: DNS rebinding).
+//! The server is this client, not the daemon: it asks the daemon's socket, with the rights of who started it, and only when
+//! somebody asks; one answer is for all who ask within a moment ([`answers`](super::answers)). It answers `GET /` with the
+//! page and `GET /report.json` with its data, to names of this machine only (a page elsewhere on the web could else reach it
+//! under a name of its own: DNS rebinding).
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
@@ -16,15 +17,13 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::report::gather;
+use super::answers::Answers;
 use crate::cli::client::Client;
 use crate::cli::error::{CliError, Outcome};
 use crate::cli::print;
-use crate::report::{Kept, page};
 
 /// Where nothing else is said.
 const USUAL: &str = "127.0.0.1:7373";
@@ -53,12 +52,16 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 
 impl Serve {
     pub(super) async fn run(self, client: &Client) -> Outcome {
-        // Before anybody is told that it works.
-        gather(client).await?;
+        let answers = Rc::new(Answers::of(client.clone()));
         let listener = TcpListener::bind(self.address).await;
         let listener =
             listener.map_err(|error| CliError::new(format!("cannot listen on {}: {error}", self.address)))?;
         let address = listener.local_addr().map_err(|error| CliError::new(error.to_string()))?;
+        let serving = tokio::task::LocalSet::new();
+        // Before anybody is told that it works.
+        if let Err(error) = serving.run_until(answers.latest()).await {
+            return Err(CliError::new(error));
+        }
         if !address.ip().is_loopback() {
             eprintln!(
                 "pontoon: whoever reaches {address} can read this report; without an address it is for this machine only"
@@ -67,17 +70,15 @@ impl Serve {
         print(&format!("http://{address}/\n"))?;
         let stop = |kind| signal(kind).map_err(|error| CliError::new(format!("cannot wait for signals: {error}")));
         let (mut interrupt, mut terminate) = (stop(SignalKind::interrupt())?, stop(SignalKind::terminate())?);
-        let client = Rc::new(client.clone());
-        let serving = tokio::task::LocalSet::new();
         let accepting = serving.run_until(async {
             loop {
                 match listener.accept().await {
                     Ok((stream, _)) => {
-                        let client = client.clone();
+                        let answers = answers.clone();
                         tokio::task::spawn_local(async move {
                             let answer = |request| {
-                                let client = client.clone();
-                                async move { Ok::<_, Infallible>(answer(&client, address, &request).await) }
+                                let answers = answers.clone();
+                                async move { Ok::<_, Infallible>(answer(&answers, address, &request).await) }
                             };
                             let mut http = http1::Builder::new();
                             http.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
@@ -99,7 +100,7 @@ impl Serve {
     }
 }
 
-async fn answer<B>(client: &Client, address: SocketAddr, request: &Request<B>) -> Response<Full<Bytes>> {
+async fn answer<B>(answers: &Rc<Answers>, address: SocketAddr, request: &Request<B>) -> Response<Full<Bytes>> {
     let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     if !is_ours(host, address) {
         let text = format!("this server does not answer to the name {host:?}: ask http://{address}/\n");
@@ -116,23 +117,20 @@ async fn answer<B>(client: &Client, address: SocketAddr, request: &Request<B>) -
             );
         }
     };
-    let data = match gather(client).await {
-        Ok(data) => data,
+    let latest = match answers.latest().await {
+        Ok(latest) => latest,
         Err(error) => return with(StatusCode::BAD_GATEWAY, "text/plain; charset=utf-8", format!("{error}\n")),
     };
     if !live {
-        return with(StatusCode::OK, "text/html; charset=utf-8", page(&data, Kept::Live));
+        return with(StatusCode::OK, "text/html; charset=utf-8", latest.page.clone());
     }
-    let json = serde_json::to_string(&data).unwrap_or_default();
-    let tag = format!("\"{}\"", hex::encode(&Sha256::digest(data.unchanging())[..12]));
-    let known = request.headers().get(IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes());
+    let known = request.headers().get(IF_NONE_MATCH).is_some_and(|known| *known == latest.tag);
     let mut response = match known {
-        true => with(StatusCode::NOT_MODIFIED, "application/json", String::new()),
-        false => with(StatusCode::OK, "application/json", json),
+        true => with(StatusCode::NOT_MODIFIED, "application/json", ""),
+        false => with(StatusCode::OK, "application/json", latest.json.clone()),
     };
-    if let Ok(tag) = HeaderValue::from_str(&tag) {
-        response.headers_mut().insert(ETAG, tag);
-    }
+    response.headers_mut().insert(ETAG, latest.tag.clone());
+    response.headers_mut().insert("x-taken", latest.taken.clone());
     response
 }
 
@@ -147,8 +145,8 @@ fn is_ours(host: &str, address: SocketAddr) -> bool {
     here && port.parse() == Ok(address.port())
 }
 
-fn with(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(body)));
+fn with(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
