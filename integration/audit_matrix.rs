@@ -398,6 +398,7 @@ fn neighbours_on_an_operators_bridge_are_parties() {
     for words in [["web", "outside", "80"], ["outside", "web", "80"], ["host", "outside", "80"]] {
         assert_eq!(why(&words).code, 0, "{}", why(&words));
     }
+    host.sh("nft delete table bridge mine").ok();
 }
 
 /// Whether the neighbour's connection comes about.

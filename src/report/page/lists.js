@@ -70,7 +70,7 @@ const drawHistory = () => {
     left ? el('p', { class: 'hint' }, `${plural(left, 'older entry is', 'older entries are')} not on this page: `, code('pontoon audit history')) : null);
 };
 
-const network = (party) => party.shares ? (party.kind === 'container' && party.mode !== 'host' ? `joined to ${party.shares}` : 'host') : party.mode || { host: 'this machine', lan: 'LAN', outside: 'beyond the default route' }[party.kind];
+const network = (party) => party.shares ? (party.kind === 'container' && party.mode !== 'host' ? `joined to ${party.shares}` : 'host') : party.mode || { host: 'this machine', lan: 'LAN', bridge: 'neighbours on the bridge', outside: 'beyond the default route' }[party.kind];
 const drawParties = () => {
   const ports = (party) => party.ports.map((port) => {
     const range = port.ports.first === port.ports.last ? port.ports.first : `${port.ports.first}-${port.ports.last}`;

@@ -7,8 +7,8 @@ const edges = () => {
   eachFlow((from, to, flow) => {
     const way = D.ways[flow[F.way]], sound = agrees(flow);
     if (!passes(flow) && sound) return;
-    const outside = D.parties[from].kind === 'lan' || D.parties[from].kind === 'outside';
-    if (way.way !== 'link' && !(way.way === 'publish' && outside) && sound) return;
+    const outside = ['lan', 'bridge', 'outside'].includes(D.parties[from].kind);
+    if (way.way !== 'link' && !(outside && ['publish', 'hairpin'].includes(way.way)) && sound) return;
     const key = [way.way === 'publish' ? '' : from, to, way.way, way.host || '', D.services[flow[F.service]]].join();
     if (seen.has(key)) return;
     seen.add(key);
