@@ -42,10 +42,14 @@ impl Drift {
     }
 }
 
+/// Of what was put right, the newest that are told.
+const MOST_REPAIRED: usize = 10;
+
 /// The answer for people.
 fn text(drift: &Answer, now: Timestamp) -> String {
     let mut text = match drift.differences.len() {
-        0 => "no drift: everything is as it should be\n".to_owned(),
+        0 if drift.unchecked.is_empty() => "no drift: everything is as it should be\n".to_owned(),
+        0 => "no drift in what was looked at\n".to_owned(),
         1 => "1 difference between what should be and what is\n".to_owned(),
         count => format!("{count} differences between what should be and what is\n"),
     };
@@ -68,13 +72,18 @@ fn text(drift: &Answer, now: Timestamp) -> String {
         &drift.own_doing,
         |it| format!("{}: {}", it.kind, plain(&it.what)),
     );
-    part(&mut text, "put right", &drift.repaired, |it| {
+    for what in &drift.unchecked {
+        let _ = writeln!(text, "\nnot looked at: {}", plain(what));
+    }
+    let newest = &drift.repaired[..drift.repaired.len().min(MOST_REPAIRED)];
+    part(&mut text, "put right", newest, |it| {
         let since = it.since.as_deref().map(|since| format!("{} ago: ", ago(since, now))).unwrap_or_default();
         let by = it.by.as_deref().map(|by| format!("{}: ", plain(by))).unwrap_or_default();
         format!("{since}{by}{}", plain(&it.what))
     });
-    for what in &drift.unchecked {
-        let _ = writeln!(text, "\nnot looked at: {}", plain(what));
+    match drift.repaired.len() - newest.len() {
+        0 => {}
+        earlier => _ = writeln!(text, "    and {earlier} earlier: `pontoon audit history`"),
     }
     text
 }
@@ -132,6 +141,10 @@ mod tests {
                         element-missing: a \u{fffd}[2J\n    since 12 seconds ago, by nft (pid 42)\n    --repair puts it right\n\n\
                         element-missing: b\n    since 12 seconds ago\n    --repair leaves it: do c\n";
         assert_eq!(text(&answer(differences, vec![]), now), expected);
+        let eleven: Vec<_> = (0..11).map(|_| difference("deleted table inet t", None, None)).collect();
+        let told = text(&Answer { unchecked: vec!["tc".to_owned()], ..answer(vec![], eleven) }, now);
+        assert!(told.starts_with("no drift in what was looked at\n\nnot looked at: tc\n"), "{told}");
+        assert!(told.ends_with("t\n    and 1 earlier: `pontoon audit history`\n"), "{told}");
         let repaired = vec![difference("deleted table inet t", Some("nft (pid 42)"), None)];
         let expected = "no drift: everything is as it should be\n\nput right:\n    \
                         12 seconds ago: nft (pid 42): deleted table inet t\n";

@@ -19,6 +19,9 @@ pub(in crate::cli) struct Try {
     /// Only to this party
     #[arg(long, value_name = "WHO")]
     to: Option<String>,
+    /// Only what does not agree, what was not tried, and the sum
+    #[arg(short, long)]
+    quiet: bool,
     /// Print the daemon's answer as JSON
     #[arg(long)]
     json: bool,
@@ -31,7 +34,7 @@ impl Try {
         let probe = self.answer(client, &query).await;
         // What could not be tried is not known: neither agreed nor otherwise.
         let (text, probe) = probe.map_err(|error| error.with_code(UNKNOWN))?;
-        print(&if self.json { text } else { table(&probe) })?;
+        print(&if self.json { text } else { table(&probe, self.quiet) })?;
         Ok(code(&probe.sent))
     }
 
@@ -54,12 +57,13 @@ fn code(sent: &[Sent]) -> u8 {
 }
 
 /// For people: what disagrees first, then what was sent, what was not, and the sum.
-fn table(probe: &Probe) -> String {
-    let mut sent: Vec<_> = probe.sent.iter().collect();
+fn table(probe: &Probe, quiet: bool) -> String {
+    let agrees = |it: &&Sent| it.agrees() && it.found != Verdict::Unknown;
+    let mut sent: Vec<_> = probe.sent.iter().filter(|it| !quiet || !agrees(it)).collect();
     sent.sort_by_key(|it| (it.agrees(), it.found != Verdict::Unknown));
     let mut rows = vec!["\tFROM\tTO\tSENT\tEXPECTED\tFOUND\tSEEN".to_owned()];
     rows.extend(sent.into_iter().map(row));
-    let mut text = align(&rows);
+    let mut text = if rows.len() > 1 { align(&rows) } else { String::new() };
     for untried in &probe.untried {
         text += &format!("not tried: {untried}\n");
     }
@@ -146,7 +150,7 @@ mod tests {
             vec![sent("db", true, Allow, Allow), sent("cache", true, Allow, Unknown), sent("all", false, Deny, Allow)];
         let probe =
             Probe { version: 1, began: String::new(), sent: all, findings: vec![], untried: vec!["lan: why".into()] };
-        insta::assert_snapshot!(table(&probe), @r"
+        insta::assert_snapshot!(table(&probe, false), @r"
                     FROM      TO        SENT                       EXPECTED   FOUND     SEEN
         DISAGREES   web       all       TCP SYN to 172.17.0.2:80   deny       allow     its words
         unknown     web       cache     TCP SYN to 172.17.0.2:80   allow      unknown   its words
@@ -154,6 +158,7 @@ mod tests {
         not tried: lan: why
         3 packets, 2 flows, 1 frames that nobody may send: 1 disagree, 1 unknown
         ");
+        assert!(!table(&probe, true).contains("agrees "), "only what does not");
         assert_eq!(sum(&probe.sent[..1]), "1 packets, 1 flows, 0 frames that nobody may send: all as intended\n");
         assert!(sum(&[]).ends_with("nothing was tried\n"));
         assert_eq!((code(&probe.sent), code(&probe.sent[..1]), code(&probe.sent[..2])), (DRIFT, 0, 0));
