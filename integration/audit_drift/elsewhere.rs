@@ -1,6 +1,6 @@
 //! Kernel parameters, routes, and rules of others.
 
-use super::Bite::{Closes, Quiet, Unpublishes};
+use super::Bite::{Closes, Deafens, Quiet, Unpublishes};
 use super::Cure::{By, Repair};
 use super::{Scene, Tampering, daemon};
 use crate::harness::Host;
@@ -62,6 +62,63 @@ const PARAMETERS: &[Tampering] = &[
         bite: Quiet,
         cure: Repair,
     },
+    Tampering {
+        command: "sysctl -qw net.ipv4.icmp_echo_ignore_all=1",
+        kinds: &["sysctl-changed"],
+        words: "net.ipv4.icmp_echo_ignore_all is 1, and was 0 when the daemon began: the host answers no echo requests",
+        bite: Deafens("INWEB", "172.17.0.1"),
+        cure: By("sysctl -qw net.ipv4.icmp_echo_ignore_all=0"),
+    },
+    Tampering {
+        command: "sysctl -qw net.ipv4.conf.pontoon0.arp_ignore=8; INWEB ip neigh flush dev eth0",
+        kinds: &["sysctl-changed"],
+        words: "net.ipv4.conf.pontoon0.arp_ignore is 8, and was 0 when the daemon began: nobody is told",
+        bite: Deafens("INWEB", "172.17.0.1"),
+        cure: Repair,
+    },
+    Tampering {
+        command: "sysctl -qw net.ipv4.conf.lan0.drop_unicast_in_l2_multicast=1",
+        kinds: &["sysctl-changed"],
+        words: "in a frame for many, is lost there",
+        bite: Quiet,
+        cure: By("sysctl -qw net.ipv4.conf.lan0.drop_unicast_in_l2_multicast=0"),
+    },
+    Tampering {
+        command: "sysctl -qw net.ipv4.ip_default_ttl=2",
+        kinds: &["sysctl-changed"],
+        words: "net.ipv4.ip_default_ttl is 2, and was 64",
+        bite: Quiet,
+        cure: By("sysctl -qw net.ipv4.ip_default_ttl=64"),
+    },
+    Tampering {
+        command: "sysctl -qw net.netfilter.nf_conntrack_tcp_timeout_established=1",
+        kinds: &["sysctl-changed"],
+        words: "flows are forgotten while they last",
+        bite: Quiet,
+        cure: By("sysctl -qw net.netfilter.nf_conntrack_tcp_timeout_established=432000"),
+    },
+    Tampering {
+        command: "sysctl -qw net.ipv4.neigh.lan0.mcast_solicit=0",
+        kinds: &["sysctl-changed"],
+        words: "net.ipv4.neigh.lan0.mcast_solicit is 0, and was 3 when the daemon began: nobody is found there any more",
+        bite: Quiet,
+        cure: By("sysctl -qw net.ipv4.neigh.lan0.mcast_solicit=3"),
+    },
+    Tampering {
+        command: "sysctl -qw net.ipv4.conf.lan0.disable_policy=1",
+        kinds: &["sysctl-changed"],
+        words: "IPsec's policies do not hold there",
+        bite: Quiet,
+        cure: By("sysctl -qw net.ipv4.conf.lan0.disable_policy=0"),
+    },
+];
+
+/// What is a matter of taste, and no difference.
+const TASTES: [&str; 4] = [
+    "net.ipv4.ip_default_ttl=128",
+    "net.netfilter.nf_conntrack_tcp_timeout_established=86400",
+    "net.netfilter.nf_conntrack_udp_timeout=10",
+    "net.ipv4.neigh.lan0.mcast_solicit=1",
 ];
 
 const ROUTES: &[Tampering] = &[
@@ -185,7 +242,12 @@ const TABLES: &[Tampering] = &[
 #[test]
 fn what_sysctl_does_to_the_kernel() {
     let host = daemon(&["--repair=false"]);
-    Scene::on(&host).suffers_all(PARAMETERS);
+    let scene = Scene::on(&host);
+    scene.suffers_all(PARAMETERS);
+    for taste in TASTES {
+        host.sh(&format!("sysctl -qw {taste}")).ok();
+    }
+    scene.clean("with other tastes");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Pins of namespaces, what is in them, and flows.
 
-use super::Bite::{Closes, Quiet, Unpublishes};
+use super::Bite::{Closes, Deafens, Quiet, Unpublishes};
 use super::Cure::{By, Repair};
 use super::{Scene, Tampering, daemon, of_kind};
 use crate::harness::until;
@@ -108,6 +108,34 @@ const INSIDE: &[Tampering] = &[
         bite: Quiet,
         cure: By("INDB ip rule del priority 7"),
     },
+    Tampering {
+        command: "INDB sysctl -qw net.ipv4.icmp_echo_ignore_all=1",
+        kinds: &["inside-parameter"],
+        words: "net.ipv4.icmp_echo_ignore_all is 1 inside of db: it answers no echo requests",
+        bite: Deafens("", "DBAT"),
+        cure: By("INDB sysctl -qw net.ipv4.icmp_echo_ignore_all=0"),
+    },
+    Tampering {
+        command: "INDB sysctl -qw net.ipv4.ip_default_ttl=1",
+        kinds: &["inside-parameter"],
+        words: "net.ipv4.ip_default_ttl is 1 inside of db: what it sends does not get far",
+        bite: Closes,
+        cure: By("INDB sysctl -qw net.ipv4.ip_default_ttl=64"),
+    },
+    Tampering {
+        command: "INDB sysctl -qw net.ipv4.conf.eth0.route_localnet=1",
+        kinds: &["inside-parameter"],
+        words: "packets to 127/8 may come in there",
+        bite: Quiet,
+        cure: By("INDB sysctl -qw net.ipv4.conf.eth0.route_localnet=0"),
+    },
+    Tampering {
+        command: "INWEB sysctl -qw net.ipv4.neigh.eth0.mcast_solicit=0; INWEB ip neigh flush dev eth0",
+        kinds: &["inside-parameter"],
+        words: "net.ipv4.neigh.eth0.mcast_solicit is 0 inside of web: it finds nobody",
+        bite: Closes,
+        cure: By("INWEB sysctl -qw net.ipv4.neigh.eth0.mcast_solicit=3; INWEB ip neigh flush dev eth0"),
+    },
 ];
 
 const FLOWS: &[Tampering] = &[
@@ -151,6 +179,35 @@ fn flows_that_nothing_admits() {
         until("no look for flows is under way", || host.sh(stays).code == 0);
         scene.suffers(flow);
     }
+}
+
+/// What a container was started with is no drift, and `why` names it.
+#[test]
+fn parameters_that_were_asked_for() {
+    let host = daemon(&["--repair=false"]);
+    let scene = Scene::on(&host);
+    let why = |from: &str, to: &str, what: &str| host.pontoon(&["audit", "why", from, to, what]);
+    let quiet = ["--sysctl", "net.ipv4.icmp_echo_ignore_all=1"];
+    let _quiet = host.run("busybox").name("quiet").flags(&quiet).cmd(&["sleep", "1000"]).start();
+    let short = ["--sysctl", "net.ipv4.ip_default_ttl=1", "--link", "db"];
+    let _short = host.run("busybox").name("short").flags(&short).cmd(&["sleep", "1000"]).start();
+    scene.clean("beside what was asked for");
+    let asked = why("host", "quiet", "icmp");
+    let words = "inside of quiet: echo requests are ignored (net.ipv4.icmp_echo_ignore_all)";
+    assert!(asked.code == 1 && asked.stdout.contains(words), "{asked}");
+    assert_eq!(why("host", "db", "icmp").code, 0);
+    let asked = why("short", "db", "80/tcp");
+    let words = "what it sends ends at the first router (net.ipv4.ip_default_ttl is 1)";
+    assert!(asked.code == 1 && asked.stdout.contains(words), "{asked}");
+    assert_eq!(why("web", "db", "80/tcp").code, 0);
+    assert_eq!(why("web", "host", "icmp").code, 0);
+    host.sh("sysctl -qw net.ipv4.icmp_echo_ignore_all=1").ok();
+    let asked = why("web", "host", "icmp");
+    assert!(asked.code == 1 && asked.stdout.contains("echo requests are ignored"), "{asked}");
+    host.sh("sysctl -qw net.ipv4.conf.pontoon0.arp_ignore=8").ok();
+    let asked = why("web", "host", "22/tcp");
+    assert!(asked.code == 2 && asked.stdout.contains("who knows the hardware address of pontoon0"), "{asked}");
+    assert_eq!(why("web", "db", "80/tcp").code, 0, "they find each other");
 }
 
 /// Who has the right to change its own network does no wrong by using it.

@@ -26,6 +26,8 @@ pub(super) enum Bite {
     Closes,
     /// The LAN does not get to `web`'s published port any more.
     Unpublishes,
+    /// Whoever is first (where a command is typed) gets no echo from the second any more.
+    Deafens(&'static str, &'static str),
 }
 
 /// Who puts it right.
@@ -117,6 +119,9 @@ impl<'h> Scene<'h> {
         match bite {
             Bite::Quiet => false,
             Bite::Opens => self.connects("INDB", "WEBAT/80"),
+            Bite::Deafens(from, to) => {
+                self.host.sh(&self.spell(&format!("{from} busybox ping -c 1 -W 1 {to}"))).code != 0
+            }
             Bite::Closes => !self.connects("INWEB", "DBAT/80"),
             Bite::Unpublishes => self.host.lan().sh("timeout 1 bash -c 'exec 3<>/dev/tcp/192.0.2.1/8080'").code != 0,
         }

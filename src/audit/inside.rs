@@ -50,6 +50,11 @@ impl Inside {
         self.kernel.network().interfaces.iter().filter(|interface| interface.up && !interface.loopback)
     }
 
+    /// What is sent from here passes no router.
+    pub(super) fn ends_at_a_router(&self) -> bool {
+        self.kernel.network().sysctls.ip_default_ttl.is_some_and(|hops| hops <= 1)
+    }
+
     /// Whether it is as the daemon made it, as far as packets are concerned: no rules, one interface with one address,
     /// and all that is not on its link goes to the gateway. Then nothing inside stops any.
     pub(super) fn is_plain(&self, endpoint: &Endpoint, gateway: IpAddr) -> bool {
@@ -81,6 +86,9 @@ impl Inside {
         leads_out
             && self.kernel.ruleset().tables.is_empty()
             && network.unmodelled.is_empty()
+            && !network.sysctls.icmp_echo_ignore_all
+            && !self.ends_at_a_router()
+            && !eth0.sysctls.is_mute()
             && eth0.addresses.iter().filter(|address| address.is_ipv4()).all(here)
             && eth0.addresses.iter().any(here)
             && eth0.mac == Some(endpoint.mac.0)

@@ -178,6 +178,25 @@ impl<'a> Judge<'a> {
         Some(self.reading.kernel.named(place).table) == self.own.as_deref()
     }
 
+    /// What keeps a flow from passing the host as a router, or its answers: they are sent with one hop to go.
+    fn ends_here(&self, flow: &Flow) -> Option<(Verdict, Decides)> {
+        let seat = |place: usize| &self.cast.seats[place];
+        let bridged = |place| matches!(seat(place), Seat::Bridged { .. });
+        let icc = self.reading.intent.as_ref().is_some_and(|intent| intent.options.icc);
+        let on_the_bridge =
+            bridged(flow.from) && bridged(flow.to) && icc && matches!(flow.by, Way::Direct | Way::Link { .. });
+        let with_the_host = matches!(seat(flow.from), Seat::Host) || matches!(seat(flow.to), Seat::Host);
+        if on_the_bridge || with_the_host {
+            return None;
+        }
+        let (whose, answer) = [(flow.from, false), (flow.to, true)]
+            .into_iter()
+            .find(|(place, _)| self.changed[*place].is_some_and(Inside::ends_at_a_router))?;
+        let name = &self.cast.parties[whose].name;
+        let why = format!("inside of {name}: what it sends ends at the first router (net.ipv4.ip_default_ttl is 1)");
+        Some((Verdict::Deny, Decides::Kernel(why, answer)))
+    }
+
     /// What the two ends' own namespaces make of ports that the host lets pass: of rows of them, what stops these.
     fn within(&self, flow: &Flow, packet: &Packet, first: u16, last: u16) -> Vec<Within> {
         let leaves = |from: u16, to: u16| match self.changed[flow.from] {
@@ -207,6 +226,9 @@ impl<'a> Judge<'a> {
             }
             _ => vec![(from, to, None)],
         };
+        if let Some(why) = self.ends_here(flow) {
+            return vec![(first, last, Some(why))];
+        }
         let rows = leaves(first, last).into_iter();
         rows.flat_map(|(from, to, stopped)| match stopped {
             Some(_) => vec![(from, to, stopped)],

@@ -3,6 +3,7 @@
 //! A container that has `NET_ADMIN` may change all of this itself, and many do so for good reasons; then it is told
 //! apart, and is no drift.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::IpAddr;
 
@@ -23,6 +24,58 @@ pub(super) struct Inside {
     /// Tables of rules, by family and name.
     pub(super) tables: Vec<String>,
     pub(super) forwards: bool,
+    /// Values of [`harmful`] parameters.
+    pub(super) parameters: BTreeMap<String, String>,
+}
+
+/// A namespace as this host makes it.
+#[derive(Debug)]
+pub(super) struct Fresh {
+    forwards: bool,
+    parameters: BTreeMap<String, String>,
+}
+
+impl Fresh {
+    /// Makes one, and reads it. Where that fails, nothing is said of containers that route.
+    pub(super) fn made() -> Self {
+        let read = || Self { forwards: forwards(), parameters: harmful("default") };
+        netns::in_fresh(read).unwrap_or(Self { forwards: true, parameters: BTreeMap::new() })
+    }
+}
+
+/// Parameters of the calling thread's namespace that keep packets from arriving, or let in what should stay out: those
+/// that do by their values of now. What else a container finds set (timeouts, sizes) is not judged.
+fn harmful(interface: &str) -> BTreeMap<String, String> {
+    let number = |value: &str| value.parse::<u64>().ok();
+    let few = |least: u64| move |value: &str| number(value).is_some_and(|value| value < least);
+    let on = |value: &str| value != "0";
+    let mut found = BTreeMap::new();
+    let mut look = |name: String, harms: &dyn Fn(&str) -> bool| {
+        if let Some(value) = super::parameters::now(&name).filter(|value| harms(value)) {
+            found.insert(name, value);
+        }
+    };
+    look("net/ipv4/icmp_echo_ignore_all".to_owned(), &on);
+    look("net/ipv4/ip_default_ttl".to_owned(), &few(32));
+    for of in ["all", interface] {
+        look(format!("net/ipv4/conf/{of}/arp_ignore"), &|value| value == "8");
+        look(format!("net/ipv4/conf/{of}/route_localnet"), &on);
+    }
+    look(format!("net/ipv4/neigh/{interface}/mcast_solicit"), &few(1));
+    look(format!("net/ipv4/neigh/{interface}/unres_qlen_bytes"), &few(1536));
+    found
+}
+
+/// What comes of it.
+fn effect(name: &str) -> &'static str {
+    match name.rsplit('/').next().unwrap_or_default() {
+        "icmp_echo_ignore_all" => "it answers no echo requests",
+        "ip_default_ttl" => "what it sends does not get far",
+        "arp_ignore" => "nobody is told its hardware address",
+        "route_localnet" => "packets to 127/8 may come in there",
+        "mcast_solicit" => "it finds nobody",
+        _ => "what it first sends to somebody is lost",
+    }
 }
 
 /// Interfaces that the kernel puts into each namespace where it has such tunnels.
@@ -46,8 +99,8 @@ pub(super) fn read(namespace: &File) -> Result<Inside, snapshot::SnapshotError> 
         let tables =
             kernel.ruleset().tables.iter().filter(|table| table.chains.iter().any(|chain| chain.base.is_some()));
         let tables = tables.map(|table| format!("{} {}", table.family.word(), table.name)).collect();
-        let forwards = forwards();
-        Ok(Inside { network: kernel.network().clone(), tables, forwards })
+        let (forwards, parameters) = (forwards(), harmful("eth0"));
+        Ok(Inside { network: kernel.network().clone(), tables, forwards, parameters })
     });
     entered.unwrap_or_else(|source| Err(snapshot::SnapshotError::Read { what: "a container's namespace", source }))
 }
@@ -57,12 +110,13 @@ pub(super) fn forwards() -> bool {
     super::parameters::now("net/ipv4/ip_forward").is_some_and(|value| value != "0")
 }
 
-/// Everything that differs. `fresh_forwards`: a fresh namespace of this host routes.
+/// Everything that differs. `asked`: parameters that it was started with, by their dotted names.
 pub(super) fn differences(
     endpoint: &Endpoint,
     options: &NetworkOptions,
     inside: &Inside,
-    fresh_forwards: bool,
+    asked: &BTreeMap<String, String>,
+    fresh: &Fresh,
 ) -> Vec<Difference> {
     let look = Look { endpoint, options, network: &inside.network };
     let mut found = look.links();
@@ -76,7 +130,16 @@ pub(super) fn differences(
         let remedy = format!("if nobody meant it: `nsenter --net=… nft delete table {table}`, or start {name} anew");
         found.push(theirs(Subject::Inside, "inside-table", what, remedy));
     }
-    if inside.forwards && !fresh_forwards {
+    for (parameter, value) in &inside.parameters {
+        let dotted = parameter.replace('/', ".");
+        let by_default = fresh.parameters.get(&parameter.replace("/eth0/", "/default/"));
+        if asked.get(&dotted) == Some(value) || by_default == Some(value) {
+            continue;
+        }
+        let what = format!("{dotted} is {value} inside of {name}: {}", effect(parameter));
+        found.push(theirs(Subject::Inside, "inside-parameter", what, anew(name.as_str())));
+    }
+    if inside.forwards && !fresh.forwards {
         let what = format!("net.ipv4.ip_forward is on inside of {name}: it routes for others");
         found.push(theirs(Subject::Inside, "inside-forwarding", what, anew(name.as_str())));
     }
@@ -242,7 +305,7 @@ mod tests {
             routes: vec![route("0.0.0.0/0", Some("172.17.0.1")), route("172.17.0.0/16", None)],
             ..Network::default()
         };
-        let mut inside = Inside { network, tables: vec![], forwards: true };
+        let mut inside = Inside { network, tables: vec![], forwards: true, parameters: BTreeMap::new() };
         change(&mut inside);
         let endpoint = Endpoint {
             name: "web".parse().expect("name"),
@@ -254,7 +317,10 @@ mod tests {
             links: vec![],
             names: Names::default(),
         };
-        let found = differences(&endpoint, &NetworkOptions::usual(), &inside, true);
+        let fresh =
+            Fresh { forwards: true, parameters: [("net/ipv4/conf/all/route_localnet".into(), "1".into())].into() };
+        let asked = [("net.ipv4.icmp_echo_ignore_all".to_owned(), "1".to_owned())].into();
+        let found = differences(&endpoint, &NetworkOptions::usual(), &inside, &asked, &fresh);
         assert!(found.iter().all(|it| it.remedy.is_some() && it.containers == ["web"]));
         found.into_iter().map(|difference| difference.kind).collect()
     }
@@ -276,6 +342,12 @@ mod tests {
         assert_eq!(kinds(|it| it.network.interfaces[1].addresses.clear()), ["inside-address-missing"]);
         assert_eq!(kinds(|it| _ = it.network.routes.remove(0)), ["inside-route-missing"]);
         assert_eq!(kinds(|it| it.network.routes.push(route("10.0.0.0/8", None))), ["inside-route-added"]);
+        let set = |name: &str, value: &str| {
+            kinds(|it| _ = it.parameters.insert(format!("net/ipv4/{name}"), value.to_owned()))
+        };
+        assert_eq!(set("ip_default_ttl", "1"), ["inside-parameter"]);
+        assert_eq!(set("icmp_echo_ignore_all", "1"), Vec::<String>::new(), "it was started so");
+        assert_eq!(set("conf/all/route_localnet", "1"), Vec::<String>::new(), "each namespace of this host is so");
         assert_eq!(kinds(|it| it.tables.push("ip mine".to_owned())), ["inside-table"]);
         let address = "172.17.0.1".parse().expect("address");
         let entry = Neighbour { address, mac: [9; 6], interface: 2, permanent: true };

@@ -282,7 +282,7 @@ async fn look_deeper(
     // Who is in a namespace may change it, whoever's it is.
     let joined = joined_by_the_mighty(&running);
     let inside = tokio::task::spawn_blocking(move || {
-        let fresh = crate::netns::in_fresh(inside::forwards).unwrap_or(true);
+        let fresh = inside::Fresh::made();
         let mut found = Found::default();
         for container in running.iter().filter(|it| has_own_namespace(it)) {
             let Some(namespace) = namespaces::of_process(container) else { continue };
@@ -290,7 +290,7 @@ async fn look_deeper(
             let Some(endpoint) = &container.attached else { continue };
             match inside::read(&namespace) {
                 Ok(inside) => {
-                    let differences = inside::differences(endpoint, &options, &inside, fresh);
+                    let differences = inside::differences(endpoint, &options, &inside, &container.spec.sysctls, &fresh);
                     let own = inside::may_itself(container) || joined.contains(&container.sandbox);
                     let place = if own { &mut found.own_doing } else { &mut found.differences };
                     place.extend(differences);

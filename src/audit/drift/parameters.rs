@@ -1,5 +1,6 @@
-//! Kernel parameters: those that are kept, and those that were somehow when the daemon began and are otherwise now. Pure,
-//! but for the reading.
+//! Kernel parameters: those that are kept, and those that were somehow when the daemon began and are otherwise now. Of what
+//! is a matter of taste (how long, how many), only what is less than before and too little for anybody. Pure, but for the
+//! reading. Which parameters change what becomes of a packet, and which do not: docs/audit-parameters.md.
 
 use std::collections::BTreeMap;
 
@@ -17,6 +18,8 @@ const OF_INTERFACES: &[&str] = &[
     "arp_filter",
     "arp_ignore",
     "bc_forwarding",
+    "disable_policy",
+    "disable_xfrm",
     "drop_gratuitous_arp",
     "drop_unicast_in_l2_multicast",
     "forwarding",
@@ -30,16 +33,54 @@ const OF_INTERFACES: &[&str] = &[
     "src_valid_mark",
 ];
 /// Of the interfaces that lead elsewhere.
-const OF_OTHERS: &[&str] = &["forwarding", "proxy_arp", "route_localnet", "rp_filter"];
+const OF_OTHERS: &[&str] = &[
+    "accept_local",
+    "accept_redirects",
+    "accept_source_route",
+    "arp_filter",
+    "arp_ignore",
+    "bc_forwarding",
+    "disable_policy",
+    "disable_xfrm",
+    "drop_unicast_in_l2_multicast",
+    "forwarding",
+    "proxy_arp",
+    "proxy_arp_pvlan",
+    "route_localnet",
+    "rp_filter",
+    "src_valid_mark",
+];
 /// Of the network namespace.
 const OF_ALL: &[&str] = &[
     "net/ipv4/ip_forward",
+    "net/ipv4/icmp_echo_ignore_all",
     "net/bridge/bridge-nf-call-arptables",
     "net/bridge/bridge-nf-call-ip6tables",
     "net/bridge/bridge-nf-call-iptables",
     "net/netfilter/nf_conntrack_tcp_be_liberal",
+    "net/netfilter/nf_conntrack_tcp_ignore_invalid_rst",
     "net/netfilter/nf_conntrack_tcp_loose",
 ];
+/// Numbers of the network namespace, and what is too little. Absent ones are the whole machine's, or no kernel's.
+const TOO_LITTLE: &[(&str, u64)] = &[
+    ("net/ipv4/ip_default_ttl", 32),
+    ("net/ipv4/ipfrag_high_thresh", 65_536),
+    ("net/ipv4/ipfrag_time", 2),
+    ("net/ipv4/neigh/default/gc_thresh3", 128),
+    ("net/core/netdev_max_backlog", 64),
+    ("net/netfilter/nf_conntrack_max", 4096),
+    ("net/netfilter/nf_conntrack_generic_timeout", 5),
+    ("net/netfilter/nf_conntrack_icmp_timeout", 5),
+    ("net/netfilter/nf_conntrack_tcp_timeout_established", 60),
+    ("net/netfilter/nf_conntrack_tcp_timeout_max_retrans", 5),
+    ("net/netfilter/nf_conntrack_tcp_timeout_syn_recv", 5),
+    ("net/netfilter/nf_conntrack_tcp_timeout_syn_sent", 5),
+    ("net/netfilter/nf_conntrack_tcp_timeout_unacknowledged", 5),
+    ("net/netfilter/nf_conntrack_udp_timeout", 5),
+    ("net/netfilter/nf_conntrack_udp_timeout_stream", 5),
+];
+/// The same of who is behind an interface that leads elsewhere.
+const TOO_FEW: &[(&str, u64)] = &[("mcast_solicit", 1), ("unres_qlen_bytes", 1536)];
 const FORWARD: &str = "net/ipv4/ip_forward";
 
 /// What is compared with how it was, with its values of now; absent ones are left out.
@@ -53,8 +94,23 @@ pub(super) fn read(options: &NetworkOptions, others: &[String]) -> BTreeMap<Stri
     names.extend(of("all", OF_INTERFACES));
     names.extend(of(bridge, OF_INTERFACES));
     names.extend(others.iter().flat_map(|other| of(other, OF_OTHERS)));
+    names.extend(TOO_LITTLE.iter().map(|(name, _)| (*name).to_owned()));
+    for other in others {
+        names.extend(TOO_FEW.iter().map(|(name, _)| format!("net/ipv4/neigh/{other}/{name}")));
+    }
     names.extend(["disable_ipv6", "accept_ra", "forwarding"].map(|name| format!("net/ipv6/conf/{bridge}/{name}")));
     names.into_iter().filter_map(|name| Some((now(&name)?, name))).map(|(value, name)| (name, value)).collect()
+}
+
+/// Whether it matters that a parameter is `is`, and was `was`.
+fn matters(name: &str, was: &str, is: &str) -> bool {
+    let of_neighbours = name.strip_prefix("net/ipv4/neigh/").and_then(|rest| rest.split_once('/')).map(|(_, it)| it);
+    let wanted = |list: &[(&str, u64)], name: &str| list.iter().find(|(it, _)| *it == name).map(|(_, least)| *least);
+    let least = wanted(TOO_LITTLE, name).or_else(|| wanted(TOO_FEW, of_neighbours?));
+    match (least, is.parse::<u64>(), was.parse::<u64>()) {
+        (Some(least), Ok(is), Ok(was)) => is < was && is < least,
+        _ => is != was,
+    }
 }
 
 /// The value of a parameter in the calling thread's network namespace.
@@ -79,7 +135,7 @@ pub(super) fn differences(
         }
     }
     for (name, was) in began.iter().filter(|(name, _)| !kept.iter().any(|(kept, _)| kept == *name)) {
-        let Some(is) = now(name).filter(|is| is != was) else { continue };
+        let Some(is) = now(name).filter(|is| matters(name, was, is)) else { continue };
         let what =
             format!("{} is {is}, and was {was} when the daemon began{}", dotted(name), effect(options, name, &is));
         let of_bridge = name.contains(&format!("/{}/", options.bridge)) || name.starts_with("net/bridge/");
@@ -102,7 +158,7 @@ pub(super) fn differences(
 /// Values that lead back to how it should be.
 pub(super) fn cure(options: &NetworkOptions, began: &BTreeMap<String, String>) -> Vec<(String, String)> {
     let of_bridge = |name: &str| name.contains(&format!("/{}/", options.bridge)) || name.starts_with("net/bridge/");
-    let changed = |name: &str, was: &String| now(name).is_some_and(|is| is != *was);
+    let changed = |name: &str, was: &str| now(name).is_some_and(|is| matters(name, was, &is));
     began
         .iter()
         .filter(|(name, was)| of_bridge(name) && changed(name, was))
@@ -118,6 +174,23 @@ fn dotted(name: &str) -> String {
 fn effect(options: &NetworkOptions, name: &str, is: &str) -> &'static str {
     let short = name.rsplit('/').next().unwrap_or_default();
     match (short, is) {
+        ("icmp_echo_ignore_all", "1") => ": the host answers no echo requests",
+        ("ip_default_ttl", _) => ": what the host sends, for names too, does not get far",
+        ("ipfrag_high_thresh" | "ipfrag_time", _) => ": packets in pieces are lost",
+        ("gc_thresh3", _) => ": the host finds few neighbours at once",
+        ("netdev_max_backlog", _) => ": what comes at once is lost",
+        ("nf_conntrack_max", _) => ": who comes when there are as many flows finds no place",
+        (short, _) if short.starts_with("nf_conntrack_") && short.contains("timeout") => {
+            ": flows are forgotten while they last"
+        }
+        ("mcast_solicit", "0") => ": nobody is found there any more",
+        ("unres_qlen_bytes", _) => ": what is first sent to somebody there is lost",
+        ("arp_ignore", "8") => ": nobody is told the host's hardware address there",
+        ("drop_unicast_in_l2_multicast", "1") => ": what is for one, in a frame for many, is lost there",
+        ("bc_forwarding", "1") => ": what is for all of another network is led there",
+        ("disable_policy" | "disable_xfrm", "1") => ": IPsec's policies do not hold there",
+        ("nf_conntrack_tcp_loose", "0") => ": connections that were begun before are not known again",
+        ("nf_conntrack_tcp_ignore_invalid_rst", "1") => ": an end out of a connection's window is taken for one",
         ("ip_forward", "0") => ": nothing is routed to or from containers",
         ("forwarding", "0") => ": what comes in there is not routed",
         ("route_localnet", "0") if name.contains(&options.bridge) => {
@@ -170,6 +243,21 @@ mod tests {
                  route leads",
             ]
         );
+    }
+
+    #[test]
+    fn of_numbers_only_what_is_less_than_before_and_too_little_is_told() {
+        let (ttl, most) = ("net/ipv4/ip_default_ttl", "net/netfilter/nf_conntrack_max");
+        let at = |was: &'static str, is: &'static str| told(&[], &[(ttl, was)], &[(ttl, is)]);
+        assert_eq!(at("64", "128"), Vec::<String>::new());
+        assert_eq!(at("255", "64"), Vec::<String>::new());
+        assert_eq!(at("2", "3"), Vec::<String>::new());
+        assert!(at("64", "2")[0].starts_with("net.ipv4.ip_default_ttl is 2, and was 64 when the daemon began: "));
+        assert_eq!(told(&[], &[(most, "262144")], &[(most, "65536")]), Vec::<String>::new());
+        assert_eq!(told(&[], &[(most, "262144")], &[(most, "10")]).len(), 1);
+        let few = "net/ipv4/neigh/eth0/mcast_solicit";
+        assert_eq!(told(&[], &[(few, "3")], &[(few, "1")]), Vec::<String>::new());
+        assert_eq!(told(&[], &[(few, "3")], &[(few, "0")]).len(), 1);
     }
 
     #[test]

@@ -69,6 +69,8 @@ fn sysctls(from: Attributes<'_>) -> InterfaceSysctls {
         src_valid_mark: v4(24) != 0,
         proxy_arp_pvlan: v4(25) != 0,
         route_localnet: v4(26) != 0,
+        arp_ignore: u8::try_from(v4(19)).unwrap_or(u8::MAX),
+        drop_unicast_in_l2_multicast: v4(30) != 0,
         disable_ipv6: v6(26) != 0,
     }
 }

@@ -155,10 +155,9 @@ impl Kernel {
         loop {
             ways.push(self.one_way(packet, flow, traced, &mut choices));
             if !choices.next_run() {
-                let unmodelled = match self.network.unmodelled.is_empty() {
-                    true => Vec::new(),
-                    false => self.network.unmodelled_for(&self.passed_by(packet, &ways)),
-                };
+                let passed = self.passed_by(packet, &ways);
+                let mut unmodelled = self.network.unmodelled_for(&passed);
+                unmodelled.extend(self.mute(packet, &ways, &passed));
                 return Explanation::of(packet, ways, false).but_for(&unmodelled);
             }
             if ways.len() == MOST_WAYS {
@@ -181,6 +180,23 @@ impl Kernel {
         let all: Vec<u32> = entry.into_iter().chain(ends).collect();
         let masters = all.iter().filter_map(|index| self.network.interface(*index)?.master);
         masters.chain(all.iter().copied()).collect()
+    }
+
+    /// Of interfaces that a packet passes, those that tell nobody their hardware address: who has not learned it before
+    /// does not find them. Stations of a bridge find each other without.
+    fn mute(&self, packet: &Packet, ways: &[Way], passed: &[u32]) -> Vec<String> {
+        let passed = passed.iter().filter_map(|index| self.network.interface(*index));
+        let mute =
+            passed.filter(|it| it.sysctls.is_mute() && !it.loopback && !self.is_among_stations(packet, ways, it));
+        mute.map(|it| format!("who knows the hardware address of {} (its arp_ignore is 8)", it.name)).collect()
+    }
+
+    fn is_among_stations(&self, packet: &Packet, ways: &[Way], bridge: &network::Interface) -> bool {
+        let of_bridge = |index: u32| self.network.interface(index).is_some_and(|it| it.master == Some(bridge.index));
+        let comes = matches!(packet.entry, Entry::Interface(index) if of_bridge(index));
+        let goes = ways.iter().all(|way| matches!(way.fate, Fate::Sent { interface } if of_bridge(interface)));
+        let Content::Ip { destination, .. } = packet.content else { return false };
+        comes && goes && bridge.addresses.iter().any(|net| net.contains(destination) && net.ip() != destination)
     }
 
     fn one_way(&self, packet: &Packet, flow: Option<&Flow>, traced: bool, choices: &mut Choices) -> Way {

@@ -121,7 +121,16 @@ pub struct InterfaceSysctls {
     pub proxy_arp: bool,
     pub proxy_arp_pvlan: bool,
     pub src_valid_mark: bool,
+    pub arp_ignore: u8,
+    pub drop_unicast_in_l2_multicast: bool,
     pub disable_ipv6: bool,
+}
+
+impl InterfaceSysctls {
+    /// Nobody is told the hardware address of what this machine has there.
+    pub fn is_mute(&self) -> bool {
+        self.arp_ignore == 8
+    }
 }
 
 /// Parameters of a namespace.
@@ -129,6 +138,13 @@ pub struct InterfaceSysctls {
 #[allow(missing_docs, reason = "the kernel's ip-sysctl.rst documents each")]
 pub struct Sysctls {
     pub forwarding_v6: bool,
+    pub icmp_echo_ignore_all: bool,
+    /// `None`: as usual, 64.
+    pub ip_default_ttl: Option<u8>,
+    /// `None`: there is no connection tracking.
+    pub nf_conntrack_tcp_loose: Option<bool>,
+    /// There are as many flows as `nf_conntrack_max`.
+    pub conntrack_is_full: bool,
     /// Whether br_netfilter is loaded and its switch for all bridges is on.
     pub bridge_call_iptables: bool,
     pub bridge_call_ip6tables: bool,
@@ -303,6 +319,9 @@ impl Queue {
 impl Network {
     /// What is not modelled and may see what passes these interfaces.
     pub fn unmodelled_for(&self, interfaces: &[u32]) -> Vec<String> {
+        if self.unmodelled.is_empty() {
+            return Vec::new();
+        }
         let elsewhere = |what: &&String| {
             let mut of = self.unmodelled_at.iter().filter(|(_, it)| it == *what).peekable();
             of.peek().is_some() && !of.any(|(at, _)| interfaces.contains(at))

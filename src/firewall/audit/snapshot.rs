@@ -308,13 +308,26 @@ fn netfilter_programs() -> Vec<String> {
 
 /// A parameter of the calling thread's namespace; absent is zero.
 fn parameter(path: &str) -> u32 {
-    let text = std::fs::read_to_string(Path::new("/proc/sys/net").join(path)).unwrap_or_default();
-    text.trim().parse().unwrap_or(0)
+    known(path).unwrap_or(0)
+}
+
+fn known(path: &str) -> Option<u32> {
+    std::fs::read_to_string(Path::new("/proc/sys/net").join(path)).ok()?.trim().parse().ok()
+}
+
+/// No limit is 0.
+fn conntrack_is_full() -> bool {
+    let most = known("netfilter/nf_conntrack_max").filter(|most| *most != 0);
+    most.is_some_and(|most| parameter("netfilter/nf_conntrack_count") >= most)
 }
 
 fn sysctls() -> Sysctls {
     Sysctls {
         forwarding_v6: parameter("ipv6/conf/all/forwarding") != 0,
+        icmp_echo_ignore_all: parameter("ipv4/icmp_echo_ignore_all") != 0,
+        ip_default_ttl: known("ipv4/ip_default_ttl").and_then(|value| value.try_into().ok()),
+        nf_conntrack_tcp_loose: known("netfilter/nf_conntrack_tcp_loose").map(|value| value != 0),
+        conntrack_is_full: conntrack_is_full(),
         bridge_call_iptables: parameter("bridge/bridge-nf-call-iptables") != 0,
         bridge_call_ip6tables: parameter("bridge/bridge-nf-call-ip6tables") != 0,
         bridge_call_arptables: parameter("bridge/bridge-nf-call-arptables") != 0,
@@ -330,6 +343,8 @@ fn for_all() -> InterfaceSysctls {
         accept_local: all("accept_local") != 0,
         proxy_arp: all("proxy_arp") != 0,
         src_valid_mark: all("src_valid_mark") != 0,
+        arp_ignore: u8::try_from(all("arp_ignore")).unwrap_or(u8::MAX),
+        drop_unicast_in_l2_multicast: all("drop_unicast_in_l2_multicast") != 0,
         ..InterfaceSysctls::default()
     }
 }
@@ -342,6 +357,8 @@ fn combined(own: InterfaceSysctls, all: InterfaceSysctls) -> InterfaceSysctls {
         accept_local: own.accept_local || all.accept_local,
         proxy_arp: own.proxy_arp || all.proxy_arp,
         src_valid_mark: own.src_valid_mark || all.src_valid_mark,
+        arp_ignore: own.arp_ignore.max(all.arp_ignore),
+        drop_unicast_in_l2_multicast: own.drop_unicast_in_l2_multicast || all.drop_unicast_in_l2_multicast,
         ..own
     }
 }
@@ -377,6 +394,8 @@ mod tests {
                 proxy_arp: own("proxy_arp") != 0,
                 proxy_arp_pvlan: own("proxy_arp_pvlan") != 0,
                 src_valid_mark: own("src_valid_mark") != 0,
+                arp_ignore: u8::try_from(own("arp_ignore")).expect("small"),
+                drop_unicast_in_l2_multicast: own("drop_unicast_in_l2_multicast") != 0,
                 disable_ipv6: parameter(&format!("ipv6/conf/{}/disable_ipv6", interface.name)) != 0,
             };
             assert_eq!(interface.sysctls, expected, "{}", interface.name);

@@ -10,16 +10,24 @@ use super::machine::{Asked, End, Evaluation, Machine};
 use super::packet::{ICMP, ICMPV6, TCP, address};
 use super::routing::{self, Answer, Question};
 use super::trace::Met;
+use super::walk::Fate;
 
-/// Conntrack's hook: the packet's flow, which is `known` for packets that are not the first.
-pub(super) fn track(evaluation: &mut Evaluation<'_>, frame: &mut Frame, known: Option<&Flow>) {
+/// Conntrack's hook: the packet's flow, which is `known` for packets that are not the first. Where the table is full, one
+/// that could be forgotten may make room for a new one.
+pub(super) fn track(evaluation: &mut Evaluation<'_>, frame: &mut Frame, known: Option<&Flow>) -> Result<(), Fate> {
     if frame.tracking != Tracking::None || !evaluation.compiled.tracks(frame.headers.is_v4()) {
-        return;
+        return Ok(());
     }
     frame.tracking = match known {
         Some(flow) => Tracking::Flow(flow.clone()),
         None => begin(evaluation, frame),
     };
+    let is_new = known.is_none() && frame.tracking.flow().is_some();
+    let full = || "whether conntrack, which is full (net.netfilter.nf_conntrack_max), forgets another flow".to_owned();
+    if is_new && evaluation.network.sysctls.conntrack_is_full && !evaluation.choices.choose(full) {
+        return Err(Fate::Lost("conntrack is full (net.netfilter.nf_conntrack_max)".to_owned()));
+    }
+    Ok(())
 }
 
 /// What a packet without a flow is to conntrack.
@@ -42,7 +50,8 @@ fn begin(evaluation: &mut Evaluation<'_>, frame: &Frame) -> Tracking {
             Some(0b10 | 0b10_0010) => new(),
             // In the middle of a connection that was not seen to begin.
             Some(0b1_0000 | 0b11_0000) => {
-                let loose = evaluation.choices.choose(|| "whether nf_conntrack_tcp_loose is on".to_owned());
+                let open = || evaluation.choices.choose(|| "whether nf_conntrack_tcp_loose is on".to_owned());
+                let loose = evaluation.network.sysctls.nf_conntrack_tcp_loose.unwrap_or_else(open);
                 if loose { new() } else { Tracking::Invalid }
             }
             _ => Tracking::Invalid,

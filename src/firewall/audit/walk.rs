@@ -7,7 +7,7 @@ use super::compiled::Stack;
 use super::frame::{Flow, Frame, Tracking};
 use super::machine::{End, Evaluation, Machine};
 use super::network::{Interface, RouteKind, Way};
-use super::packet::{ARP, Entry, Headers, IPV4, IPV6, Packet};
+use super::packet::{ARP, Entry, Headers, ICMP, IPV4, IPV6, Packet};
 use super::routing::{self, Answer, Question};
 use super::trace::Met;
 use super::translate;
@@ -140,10 +140,7 @@ impl<'e, 'a> Walk<'e, 'a> {
 
     fn point(&mut self, point: Point, stack: Stack, hook: Hook) -> Passage<()> {
         match point {
-            Point::Track => {
-                translate::track(self.evaluation, &mut self.frame, self.known.as_ref());
-                Ok(())
-            }
+            Point::Track => translate::track(self.evaluation, &mut self.frame, self.known.as_ref()),
             Point::Translate => {
                 let before = self.frame.headers.address(true);
                 translate::translate(self.evaluation, &mut self.frame, stack, hook).or_else(fate)?;
@@ -266,7 +263,17 @@ impl<'e, 'a> Walk<'e, 'a> {
 
     fn deliver(&mut self, stack: Stack) -> Passage<Fate> {
         self.hook(stack, Hook::Input, &[(100, Point::Translate)])?;
+        if stack == Stack::Ip && self.evaluation.network.sysctls.icmp_echo_ignore_all && self.is_echo_request() {
+            return Err(Fate::Lost("echo requests are ignored (net.ipv4.icmp_echo_ignore_all)".to_owned()));
+        }
         Ok(Fate::Delivered)
+    }
+
+    fn is_echo_request(&self) -> bool {
+        const ECHO: u8 = 8;
+        let headers = &self.frame.headers;
+        let kind = headers.transport.and_then(|begin| headers.network.known(begin, 1));
+        headers.protocol == Some(ICMP) && kind == Some(&[ECHO])
     }
 
     /// It arrives at an interface.
@@ -296,8 +303,8 @@ impl<'e, 'a> Walk<'e, 'a> {
     fn packet_type(&self, interface: &Interface) -> Option<u8> {
         let Some(to) = self.frame.headers.destination_mac() else { return Some(HOST) };
         Some(match to {
-            [0xff, 0xff, 0xff, 0xff, 0xff, 0xff] => 1,
-            [first, ..] if first & 1 != 0 => 2,
+            [0xff, 0xff, 0xff, 0xff, 0xff, 0xff] => BROADCAST,
+            [first, ..] if first & 1 != 0 => MULTICAST,
             to if interface.mac == Some(to) => HOST,
             _ => 3,
         })
@@ -347,6 +354,14 @@ impl<'e, 'a> Walk<'e, 'a> {
             Answer::None => return lost(format!("no route to {}", question.destination)),
             Answer::Unknown(what) => return Err(Fate::Unknown(what)),
         };
+        let to_many = matches!(self.frame.packet_type, Some(BROADCAST | MULTICAST));
+        if interface.sysctls.drop_unicast_in_l2_multicast
+            && stack == Stack::Ip
+            && to_many
+            && !matches!(kind, RouteKind::Broadcast | RouteKind::Multicast)
+        {
+            return lost("it is for one, in a frame for many (drop_unicast_in_l2_multicast)".to_owned());
+        }
         match (kind, way) {
             (RouteKind::Local | RouteKind::Broadcast | RouteKind::Anycast | RouteKind::Multicast, _) => {
                 self.deliver(stack)
@@ -379,6 +394,8 @@ impl<'e, 'a> Walk<'e, 'a> {
 }
 
 pub(super) const HOST: u8 = 0;
+const BROADCAST: u8 = 1;
+const MULTICAST: u8 = 2;
 
 /// Chains may name devices by a prefix (Linux 6.17 and newer).
 fn on_device(name: &str, device: &Interface) -> bool {
