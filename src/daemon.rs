@@ -124,7 +124,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
-    let sockets = config.hosts.clone();
+    let (sockets, repairs) = (config.hosts.clone(), config.repair);
     let engine = Engine::new(Parts {
         id: once(&store, "id", || hex::encode(rand::random::<[u8; 16]>()))?,
         created: once(&store, "created", now)?,
@@ -141,6 +141,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         crate::audit::drift::begin(&engine).await;
         engine.guard(firewall, bridge);
         tokio::spawn(crate::audit::drift::follow(engine.clone()));
+        if repairs {
+            tokio::spawn(crate::audit::drift::keep(engine.clone()));
+        }
     }
     announce(&engine, &sockets);
 

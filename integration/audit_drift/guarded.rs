@@ -38,6 +38,39 @@ fn what_the_guard_put_right_is_told() {
     assert!(text.contains("put right:") && text.contains("ago: nft (pid "), "{text}");
 }
 
+/// What nobody hears of is put right without being asked as well, some seconds later.
+#[test]
+fn what_is_looked_at_from_time_to_time() {
+    let host = daemon(&[]);
+    let scene = Scene::on(&host);
+    for (command, words) in [
+        ("umount DBPIN && rm DBPIN", "DBPIN, the pin of db's network namespace, is gone"),
+        ("umount DBPIN && mount --bind /proc/WEBPID/ns/net DBPIN", "DBPIN is the pin of another network namespace"),
+        ("sysctl -qw net.ipv4.conf.pontoon0.arp_ignore=8", "set net.ipv4.conf.pontoon0.arp_ignore to 8"),
+        (
+            "conntrack -I -p tcp -s DBAT -d WEBAT --sport 4000 --dport 22 --state ESTABLISHED --timeout 600 -u SEEN_REPLY",
+            "a flow from db (DBAT) to web (WEBAT) on 22/tcp is in conntrack: no link opens it",
+        ),
+    ] {
+        let (command, words) = (scene.spell(command), scene.spell(words));
+        host.sh(&command).ok();
+        eventually(&format!("`{command}` is put right"), || {
+            let (answer, code) = scene.drift(&[]);
+            let mut repaired = answer["repaired"].as_array().into_iter().flatten();
+            let told = repaired.any(|it| it["what"].as_str().is_some_and(|what| what.contains(&words)));
+            if told && code == 0 { Ok(()) } else { Err(format!("{answer:#}")) }
+        });
+    }
+    // What is let in is let in.
+    host.sh(&scene.spell("conntrack -I -p udp -s WEBAT -d DBAT --sport 4000 --dport 80 --timeout 600")).ok();
+    host.sh(
+        &scene.spell("conntrack -I -p tcp -s WEBAT -d DBAT --sport 4000 --dport 80 --state ESTABLISHED --timeout 600")
+    )
+    .ok();
+    until("what no link opens is gone", || host.sh("conntrack -L -p udp --sport 4000 | grep -q 4000").code != 0);
+    host.sh("conntrack -L -p tcp --sport 4000 | grep -q 4000").ok();
+}
+
 /// While containers come and go, nothing is invented, whoever asks how often.
 #[test]
 fn nothing_is_invented_while_containers_come_and_go() {

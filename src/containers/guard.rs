@@ -18,23 +18,28 @@ impl Engine {
 
     async fn tell(self, mut told: UnboundedReceiver<Tampering>) {
         while let Some(tampering) = told.recv().await {
-            self.ledger().note(&tampering);
-            if tampering.what.is_empty() {
-                continue;
-            }
-            self.history().tampered(&tampering);
-            let what = tampering.what.join("; ");
-            let by = tampering.process.as_ref().map_or_else(|| "somebody".to_owned(), ToString::to_string);
-            if !tampering.repaired {
-                tracing::warn!(%by, "the network was changed by another program, and left so (--repair=false): {what}");
-                continue;
-            }
-            tracing::warn!(%by, "the network was changed by another program, and restored: {what}");
-            let mut attributes = vec![("what", what)];
-            if let Some(process) = tampering.process {
-                attributes.extend([("process", process.name), ("pid", process.pid.to_string())]);
-            }
-            self.bridge_event("repair", attributes);
+            self.tampered(tampering);
         }
+    }
+
+    /// Says what somebody changed: in the log, in the history, and by an event where it was put right.
+    pub fn tampered(&self, tampering: Tampering) {
+        self.ledger().note(&tampering);
+        if tampering.what.is_empty() {
+            return;
+        }
+        self.history().tampered(&tampering);
+        let what = tampering.what.join("; ");
+        let by = tampering.process.as_ref().map_or_else(|| "somebody".to_owned(), ToString::to_string);
+        if !tampering.repaired {
+            tracing::warn!(%by, "the network was changed by another program, and left so (--repair=false): {what}");
+            return;
+        }
+        tracing::warn!(%by, "the network was changed by another program, and restored: {what}");
+        let mut attributes = vec![("what", what)];
+        if let Some(process) = tampering.process {
+            attributes.extend([("process", process.name), ("pid", process.pid.to_string())]);
+        }
+        self.bridge_event("repair", attributes);
     }
 }

@@ -184,6 +184,8 @@ fn subject(place: Place, what: &str) -> Subject {
         Place::Rules if what.contains("element") => Subject::Element,
         Place::Rules => Subject::Rule,
         Place::Foreign => Subject::Foreign,
+        Place::Namespaces => Subject::Namespace,
+        Place::Flows => Subject::Flow,
         Place::Parameters => Subject::Sysctl,
         Place::Wire if what.contains("forwarding") => Subject::Forwarding,
         Place::Wire if what.contains("port ") => Subject::Port,

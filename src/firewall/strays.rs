@@ -263,7 +263,7 @@ fn answering() -> io::Result<BTreeSet<(Protocol, u16)>> {
 
 /// Ends flows. Those that ended by themselves are no error. Connections of the host's end as well: else what it sends again
 /// would begin the flow anew.
-fn end(strays: Vec<Stray>) -> io::Result<()> {
+pub fn end(strays: Vec<Stray>) -> io::Result<()> {
     let connections: BTreeSet<Connection> = strays.iter().filter_map(|stray| stray.connection).collect();
     if let Err(error) = sockets::reset(&connections) {
         tracing::debug!(%error, "the kernel does not end connections by order");

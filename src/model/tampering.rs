@@ -29,6 +29,10 @@ pub enum Place {
     Wire,
     /// Parameters of the kernel.
     Parameters,
+    /// Pins of network namespaces.
+    Namespaces,
+    /// What conntrack knows.
+    Flows,
 }
 
 /// A process as the kernel shows it, which may have ended since.

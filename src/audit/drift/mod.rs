@@ -13,6 +13,7 @@
 //! | `namespaces`, `inside` | pins of network namespaces, and what is in these |
 //! | [`crate::firewall::strays`] | flows in conntrack |
 //! | `difference` | how a difference is written down |
+//! | `keep` | what is looked at from time to time, and put right without being asked |
 //!
 //! Since when, and by whom: [`follow`] looks as soon as the guard hears that somebody changed something that it does not
 //! put right, and [`crate::containers::Ledger`] keeps what was seen first.
@@ -20,6 +21,7 @@
 mod difference;
 mod foreign;
 mod inside;
+mod keep;
 mod namespaces;
 mod parameters;
 mod routes;
@@ -36,6 +38,7 @@ use crate::firewall::audit::{Kernel, snapshot};
 use crate::firewall::strays::Admission;
 use crate::model::audit::{Difference, Drift, Subject, VERSION};
 use crate::model::{ContainerId, Endpoint, NetworkMode};
+pub use keep::keep;
 use wire::Wire;
 
 /// Between the two looks.
@@ -132,20 +135,11 @@ async fn cure(engine: &Engine, network: &Network, differences: &[Difference]) ->
         network.firewall.restore(&network.options).await?;
     }
     if any(&[Subject::Sysctl]) {
-        for (name, value) in parameters::cure(&network.options, &engine.ledger().beginning().parameters) {
-            // What cannot be written is told by the look that follows.
-            let _ = std::fs::write(format!("/proc/sys/{name}"), value);
-        }
+        // What cannot be written is told by the look that follows.
+        parameters::write(&parameters::cure(&network.options, &engine.ledger().beginning().parameters));
     }
     if any(&[Subject::Namespace]) {
-        for container in engine.settled().0.iter().filter(|it| has_own_namespace(it)) {
-            let wrong = namespaces::of_process(container).and_then(|it| namespaces::difference(container, &it));
-            if wrong.is_some()
-                && let Err(error) = namespaces::cure(container)
-            {
-                tracing::warn!(container = %container.name, %error, "cannot pin a container's network namespace again");
-            }
-        }
+        keep::repin(engine, engine.settled().0.iter().map(|it| it.id.clone()).collect()).await;
     }
     if any(&[Subject::Flow]) {
         network.firewall.turn_out(&network.options).await;

@@ -155,15 +155,28 @@ pub(super) fn differences(
     differences
 }
 
-/// Values that lead back to how it should be.
-pub(super) fn cure(options: &NetworkOptions, began: &BTreeMap<String, String>) -> Vec<(String, String)> {
+/// What is written, and what it was, of those that are not as they should be and are ours to set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Cure {
+    name: String,
+    is: String,
+    should: String,
+}
+
+/// Writes them; those that could be, in words.
+pub(super) fn write(cures: &[Cure]) -> Vec<String> {
+    let write = |cure: &&Cure| std::fs::write(format!("/proc/sys/{}", cure.name), &cure.should).is_ok();
+    cures.iter().filter(write).map(|cure| format!("set {} to {}", dotted(&cure.name), cure.is)).collect()
+}
+
+/// What leads back to how it should be.
+pub(super) fn cure(options: &NetworkOptions, began: &BTreeMap<String, String>) -> Vec<Cure> {
     let of_bridge = |name: &str| name.contains(&format!("/{}/", options.bridge)) || name.starts_with("net/bridge/");
-    let changed = |name: &str, was: &str| now(name).is_some_and(|is| matters(name, was, &is));
-    began
-        .iter()
-        .filter(|(name, was)| of_bridge(name) && changed(name, was))
-        .map(|(n, v)| (n.clone(), v.clone()))
-        .collect()
+    let cure = |(name, was): (&String, &String)| {
+        let is = now(name).filter(|is| matters(name, was, is))?;
+        Some(Cure { name: name.clone(), is, should: was.clone() })
+    };
+    began.iter().filter(|(name, _)| of_bridge(name)).filter_map(cure).collect()
 }
 
 fn dotted(name: &str) -> String {
