@@ -26,7 +26,7 @@ fn one_bridge(stage: &mut Stage, seed: u64, tally: &mut (usize, usize, usize)) {
     sh("bridge link set dev a0 $1; bridge link set dev b0 $2", &[&flags[0], &flags[1]]);
     let ruleset = load(&generator.bridge_ruleset()).unwrap();
     sh("conntrack -F 2>/dev/null", &[]);
-    let kernel = snapshot::read().unwrap();
+    let kernel = snapshot::read(false).unwrap();
     let sent: Vec<Sent> = (0..20).map(|number| generator.frame(number)).collect();
     let expected: Vec<Explanation> = sent.iter().map(|sent| kernel.explain(&question(&kernel, sent))).collect();
     let seen = send(stage, &sent);

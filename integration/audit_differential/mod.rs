@@ -127,7 +127,7 @@ fn judge_loaded(
     wrong: impl Fn(&mut Ruleset),
 ) -> Result<(), String> {
     stage::sh("conntrack -F 2>/dev/null", &[]);
-    let read = snapshot::read().unwrap();
+    let read = snapshot::read(false).unwrap();
     let mut rules = read.ruleset().clone();
     wrong(&mut rules);
     let kernel = Kernel::new(rules, read.network().clone());

@@ -8,6 +8,7 @@ mod beside;
 mod elsewhere;
 mod guarded;
 mod inside;
+mod programs;
 mod rules;
 mod wire;
 
@@ -81,6 +82,7 @@ impl<'h> Scene<'h> {
             ("DBPORT", db_port),
             ("WEBPORT", web_port),
             ("DBPIN", pin),
+            ("DBPID", db_pid),
             ("WEBPID", web_pid),
             ("DBAT", db_at),
             ("WEBAT", web_at),

@@ -187,6 +187,11 @@ impl Host {
         command
     }
 
+    /// Its network namespace, as this machine sees it.
+    pub fn netns(&self) -> PathBuf {
+        self.namespaces.netns(Place::Host)
+    }
+
     /// A shell command on the host.
     pub fn sh(&self, script: &str) -> Outcome {
         Outcome::of(self.command("bash").args(["-c", script]), b"")

@@ -10,6 +10,7 @@
 //! parallel, and whatever a test does ends with it. When a host goes, it removes its containers and *checks* that they
 //! left nothing: no namespace, link, mount, cgroup, process, lease, port or firewall element.
 
+pub mod bpf;
 mod browser;
 mod command;
 mod container;

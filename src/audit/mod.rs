@@ -40,17 +40,24 @@ mod processes;
 mod reading;
 mod why;
 
+use crate::firewall::audit::Kernel;
+use crate::firewall::audit::snapshot::{self, SnapshotError};
 pub use cast::{Cast, Seat};
 pub use matrix::{Wanted, asked, matrix};
 pub use reading::Reading;
 pub use why::{Asking, why};
+
+/// Reads this machine's network namespace: [`crate::firewall::audit::snapshot::read`], whose programs are no probe's.
+pub fn read_kernel() -> Result<Kernel, SnapshotError> {
+    probe::beside(snapshot::read)
+}
 
 /// Why the audit has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum AuditError {
     /// The kernel could not be read.
     #[error(transparent)]
-    Snapshot(#[from] crate::firewall::audit::snapshot::SnapshotError),
+    Snapshot(#[from] SnapshotError),
     /// Who listens could not be read.
     #[error("cannot read who listens on this machine: {0}")]
     Sockets(#[source] std::io::Error),

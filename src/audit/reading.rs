@@ -9,8 +9,8 @@ use super::inside::{self, Inside};
 use super::neighbourhood::{self, Stranger};
 use super::{AuditError, processes};
 use crate::containers::{Container, Engine};
+use crate::firewall::audit::Kernel;
 use crate::firewall::audit::sockets::{self, Socket};
-use crate::firewall::audit::{Kernel, snapshot};
 use crate::model::{ContainerId, Intent, NetworkOptions};
 use crate::netns::NetNs;
 
@@ -62,7 +62,7 @@ impl Reading {
     fn once(options: Option<&NetworkOptions>, containers: Vec<Arc<Container>>) -> Result<Self, AuditError> {
         let endpoints = containers.iter().filter_map(|c| Some((c.id.clone(), c.attached.clone()?))).collect();
         let intent = options.map(|options| Intent { options: options.clone(), endpoints });
-        let kernel = snapshot::read()?;
+        let kernel = super::read_kernel()?;
         let guests =
             intent.as_ref().map(|intent| neighbourhood::at_bridge(kernel.network(), intent)).unwrap_or_default();
         let kernel = match &intent {

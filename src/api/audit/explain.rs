@@ -8,7 +8,7 @@ use crate::api::body::{Response, json};
 use crate::api::error::ApiError;
 use crate::api::query::Query;
 use crate::firewall::audit::listing::Listing;
-use crate::firewall::audit::{question, snapshot};
+use crate::firewall::audit::question;
 
 /// `GET /pontoon/v1/audit/explain?packet=…`: one packet's way through the rules that are in the kernel now.
 pub(in crate::api) async fn explain(api: &Api, query: &Query) -> Result<Response, ApiError> {
@@ -18,7 +18,8 @@ pub(in crate::api) async fn explain(api: &Api, query: &Query) -> Result<Response
     let hosts: Vec<_> = attached.map(|at| (at.address.into(), at.mac.0, at.port)).collect();
     let answer = tokio::task::spawn_blocking(move || {
         let hosts = hosts.iter().map(|(address, mac, port)| (*address, *mac, port.as_str()));
-        let kernel = snapshot::read().map_err(|error| ApiError::internal(error.to_string()))?.knowing(&bridge, hosts);
+        let kernel =
+            crate::audit::read_kernel().map_err(|error| ApiError::internal(error.to_string()))?.knowing(&bridge, hosts);
         let packet = question::parse(&words, kernel.network());
         let packet = packet.map_err(|error| ApiError::bad_request(error.to_string()))?;
         // Without nft's words there are the handles.

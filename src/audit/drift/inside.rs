@@ -144,7 +144,9 @@ pub(super) fn differences(
         found.push(theirs(Subject::Inside, "inside-forwarding", what, anew(name.as_str())));
     }
     for what in &inside.network.unmodelled {
-        found.push(theirs(Subject::Inside, "inside-table", format!("inside of {name}: {what}"), anew(name.as_str())));
+        let program = what.contains(" program ") && !what.starts_with("tables");
+        let kind = if program { "inside-program" } else { "inside-table" };
+        found.push(theirs(Subject::Inside, kind, format!("inside of {name}: {what}"), anew(name.as_str())));
     }
     found.into_iter().map(|difference| of(name.as_str(), difference)).collect()
 }

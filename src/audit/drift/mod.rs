@@ -147,7 +147,7 @@ async fn cure(engine: &Engine, network: &Network, differences: &[Difference]) ->
     if any(&[Subject::Bridge, Subject::Port, Subject::Forwarding, Subject::Sysctl]) {
         network.bridge.restore().await?;
         let (containers, in_flux) = engine.settled();
-        let kernel: Kernel = tokio::task::spawn_blocking(snapshot::read).await??;
+        let kernel: Kernel = tokio::task::spawn_blocking(super::read_kernel).await??;
         let open = network.bridge.open_ports().await;
         let endpoints = endpoints(&containers, &open);
         let wire = wire(engine, network, endpoints, &in_flux);
@@ -163,7 +163,7 @@ async fn cure(engine: &Engine, network: &Network, differences: &[Difference]) ->
 /// Writes down how things are when the daemon begins to watch.
 pub async fn begin(engine: &Engine) {
     let Some(network) = engine.default_network() else { return };
-    let kernel = tokio::task::spawn_blocking(snapshot::read).await;
+    let kernel = tokio::task::spawn_blocking(super::read_kernel).await;
     let Ok(Ok(kernel)) = kernel else {
         tracing::warn!("cannot read the network as it is at the beginning: changes to it are not found");
         return;
@@ -235,7 +235,7 @@ async fn look(engine: &Engine, depth: Depth) -> Result<Found, DriftError> {
     let (containers, in_flux) = engine.settled();
     let open = network.bridge.open_ports().await;
     let running: Vec<&Arc<Container>> = containers.iter().filter(|it| it.state.status.is_running()).collect();
-    let kernel: Kernel = tokio::task::spawn_blocking(snapshot::read).await??;
+    let kernel: Kernel = tokio::task::spawn_blocking(super::read_kernel).await??;
     let mut found = Found::default();
 
     let wire = wire(engine, network, endpoints(&containers, &open), &in_flux);

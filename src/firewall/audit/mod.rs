@@ -156,7 +156,8 @@ impl Kernel {
             ways.push(self.one_way(packet, flow, traced, &mut choices));
             if !choices.next_run() {
                 let passed = self.passed_by(packet, &ways);
-                let mut unmodelled = self.network.unmodelled_for(&passed);
+                let arrives = ways.iter().any(|way| way.fate == Fate::Delivered);
+                let mut unmodelled = self.network.unmodelled_for(&passed, arrives);
                 unmodelled.extend(self.mute(packet, &ways, &passed));
                 return Explanation::of(packet, ways, false).but_for(&unmodelled);
             }

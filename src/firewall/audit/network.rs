@@ -30,6 +30,9 @@ pub struct Network {
     pub unmodelled_at: Vec<(u32, String)>,
 }
 
+/// Of [`Network::unmodelled`], what sees only what arrives at this machine.
+pub const SOCKET_LOOKUP: &str = "a BPF program that chooses sockets for what arrives (sk_lookup)";
+
 /// A queueing discipline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Queue {
@@ -317,8 +320,8 @@ impl Queue {
 }
 
 impl Network {
-    /// What is not modelled and may see what passes these interfaces.
-    pub fn unmodelled_for(&self, interfaces: &[u32]) -> Vec<String> {
+    /// What is not modelled and may see what passes these interfaces; `arrives`: at this machine, perhaps.
+    pub fn unmodelled_for(&self, interfaces: &[u32], arrives: bool) -> Vec<String> {
         if self.unmodelled.is_empty() {
             return Vec::new();
         }
@@ -326,7 +329,7 @@ impl Network {
             let mut of = self.unmodelled_at.iter().filter(|(_, it)| it == *what).peekable();
             of.peek().is_some() && !of.any(|(at, _)| interfaces.contains(at))
         };
-        self.unmodelled.iter().filter(|what| !elsewhere(what)).cloned().collect()
+        self.unmodelled.iter().filter(|what| !elsewhere(what) && (arrives || *what != SOCKET_LOOKUP)).cloned().collect()
     }
 
     /// Notes what is not modelled at an interface.

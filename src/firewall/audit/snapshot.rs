@@ -16,7 +16,7 @@ use super::attributes::push;
 use super::bytecode::{Expression, Family, Ruleset, Table, Verdict};
 use super::links::{self, Known};
 use super::netlink::Netlink;
-use super::network::{Interface, InterfaceSysctls, Network, Sysctls};
+use super::network::{Interface, InterfaceSysctls, Network, SOCKET_LOOKUP, Sysctls};
 use super::{decode, routes};
 use crate::sys::{bpf, socket};
 
@@ -40,19 +40,19 @@ pub enum SnapshotError {
 const TRIES: usize = 20;
 
 /// Reads the calling thread's network namespace, this machine's. Blocking, a few milliseconds for some thousand elements.
-pub fn read() -> Result<Kernel, SnapshotError> {
-    let mut kernel = of_thread()?;
+/// `lookups`: with programs that choose sockets for what arrives.
+pub fn read(lookups: bool) -> Result<Kernel, SnapshotError> {
+    let mut kernel = read_inside(lookups)?;
     kernel.network.unmodelled.extend(netfilter_programs());
     Ok(kernel)
 }
 
-/// The same of a container's, without programs of which the kernel does not tell the namespace; `lookups`: with programs that
-/// choose sockets for what arrives.
+/// The same of a container's, without programs of which the kernel does not tell the namespace.
 pub fn read_inside(lookups: bool) -> Result<Kernel, SnapshotError> {
     let mut kernel = of_thread()?;
     let namespace = std::fs::File::open("/proc/thread-self/ns/net");
     if lookups && namespace.and_then(bpf::socket_lookups).is_ok_and(|count| count > 0) {
-        kernel.network.unmodelled.push("a BPF program chooses sockets for what arrives (sk_lookup)".to_owned());
+        kernel.network.unmodelled.push(SOCKET_LOOKUP.to_owned());
     }
     Ok(kernel)
 }
