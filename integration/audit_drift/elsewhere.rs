@@ -1,9 +1,16 @@
 //! Kernel parameters, routes, and rules of others.
 
+use std::os::fd::AsRawFd;
+
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, listen, setsockopt, socket, sockopt,
+};
+
 use super::Bite::{Closes, Deafens, Quiet, Unpublishes};
 use super::Cure::{By, Repair};
-use super::{Scene, Tampering, daemon};
-use crate::harness::Host;
+use super::{Scene, Tampering, daemon, of_kind};
+use crate::harness::packets::within;
+use crate::harness::{Host, eventually};
 
 const PARAMETERS: &[Tampering] = &[
     Tampering {
@@ -319,4 +326,48 @@ fn what_tables_of_others_do() {
     .ok();
     scene.clean("beside another's table");
     host.sh("nft delete table inet other").ok();
+}
+
+/// A packet for one container that a program of the host's gets instead, in that one's name.
+#[test]
+fn what_tproxy_gives_to_a_program() {
+    let host = daemon(&["--repair=false"]);
+    let scene = Scene::on(&host);
+    host.sh("ip rule add fwmark 1 lookup 100 priority 90; ip route add local default dev lo table 100").ok();
+    host.sh(&scene.spell(
+        "nft 'table ip evil { chain c { type filter hook prerouting priority mangle; \
+         ip saddr WEBAT tcp dport 80 tproxy to 127.0.0.1:9999 meta mark set 1 accept; }; }'",
+    ))
+    .ok();
+    let why = || host.pontoon(&["audit", "why", "web", "db", "80/tcp"]).code;
+    scene.clean("while nobody waits for it");
+    assert_eq!((scene.connects("INWEB", "DBAT/80"), why()), (true, 0));
+    // Who waits and takes only what is its own does not get it.
+    let plain = host.itself().listens("0.0.0.0:9999");
+    scene.clean("while nobody waits for what is another's");
+    assert_eq!((scene.connects("INWEB", "DBAT/80"), why()), (true, 0));
+    drop(plain);
+    let takes = within(&host.netns(), || {
+        let flags = SockFlag::SOCK_CLOEXEC;
+        let listener = socket(AddressFamily::Inet, SockType::Stream, flags, None).expect("a socket");
+        setsockopt(&listener, sockopt::IpTransparent, &true).expect("root may");
+        bind(listener.as_raw_fd(), &SockaddrIn::new(0, 0, 0, 0, 9999)).expect("the port is free");
+        listen(&listener, Backlog::new(8).expect("few")).expect("it listens");
+        std::net::TcpListener::from(listener)
+    });
+    assert!(scene.connects("INWEB", "DBAT/80"));
+    let (taken, _) = takes.accept().expect("it is there");
+    assert_eq!(taken.local_addr().expect("it has one").to_string(), scene.spell("DBAT:80"));
+    eventually("it is told", || {
+        let (answer, code) = scene.drift(&[]);
+        let words =
+            "in chain c of table ip evil gives to a program of this host what web sends to db on 80/tcp, by its link";
+        let mut all = answer["differences"].as_array().into_iter().flatten();
+        let told = all.any(|it| it["what"].as_str().is_some_and(|what| what.contains(words)));
+        if of_kind(&answer) == ["foreign-tproxy"] && told && code == 3 { Ok(()) } else { Err(format!("{answer:#}")) }
+    });
+    assert_eq!(why(), 1);
+    drop((takes, taken));
+    scene.clean("when nobody waits any more");
+    host.sh("nft delete table ip evil; ip rule del priority 90; ip route flush table 100").ok();
 }

@@ -181,6 +181,28 @@ fn flows_that_nothing_admits() {
     }
 }
 
+/// What both sides have closed is only remembered: nothing more passes by it.
+#[test]
+fn flows_that_have_ended() {
+    let host = daemon(&["--repair=false"]);
+    let scene = Scene::on(&host);
+    let flow = |state: &str, port: u16| {
+        scene.spell(&format!(
+            "conntrack -I -p tcp -s DBAT -d WEBAT --sport {port} --dport 22 --state {state} --timeout 600 -u SEEN_REPLY"
+        ))
+    };
+    for (state, port) in [("TIME_WAIT", 4001), ("CLOSE", 4002)] {
+        host.sh(&flow(state, port)).ok();
+        let (answer, code) = scene.drift(&["--repair"]);
+        assert_eq!((of_kind(&answer), code), (Vec::new(), 0), "{state}: {answer:#}");
+        let known = host.sh(&format!("conntrack -L -p tcp --sport {port}")).ok();
+        assert!(known.contains(state), "it is still there: {known}");
+    }
+    // The control: one that goes on is told.
+    host.sh(&flow("ESTABLISHED", 4003)).ok();
+    until("it is told", || of_kind(&scene.drift(&[]).0) == ["flow-unadmitted"]);
+}
+
 /// What a container was started with is no drift, and `why` names it.
 #[test]
 fn parameters_that_were_asked_for() {

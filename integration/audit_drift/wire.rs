@@ -1,6 +1,6 @@
 //! The bridge, its ports, its forwarding table, tampered with by ip, bridge and tc.
 
-use super::Bite::{Closes, Quiet, Unpublishes};
+use super::Bite::{Closes, Opens, Quiet, Unpublishes};
 use super::Cure::{By, Repair};
 use super::{Scene, Tampering, daemon};
 
@@ -169,4 +169,20 @@ const WIRE: &[Tampering] = &[
 fn what_ip_and_bridge_do_to_the_wire() {
     let host = daemon(&["--repair=false"]);
     Scene::on(&host).suffers_all(WIRE);
+}
+
+/// Who only listens changes nothing, and is no drift: the bridge and its ports may hear everything, as with tcpdump.
+#[test]
+fn who_listens_to_everything() {
+    let host = daemon(&["--repair=false"]);
+    let scene = Scene::on(&host);
+    for device in ["pontoon0", "DBPORT", "WEBPORT"] {
+        let device = scene.spell(device);
+        host.sh(&format!("ip link set {device} promisc on")).ok();
+        assert!(host.sh(&format!("ip link show {device}")).ok().contains("PROMISC"));
+        scene.clean(&format!("with {device} promiscuous"));
+        assert!(!scene.bitten(Opens) && !scene.bitten(Closes), "with {device} promiscuous");
+        host.sh(&format!("ip link set {device} promisc off")).ok();
+    }
+    scene.clean("afterwards");
 }

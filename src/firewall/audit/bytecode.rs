@@ -305,6 +305,11 @@ pub enum Expression {
     /// Counts, logs, or changes what no verdict depends on.
     Transparent(&'static str),
     Notrack,
+    /// Gives it to a socket of this machine, if one waits there that takes what is another's.
+    Tproxy {
+        address: Option<Register>,
+        port: Option<Register>,
+    },
     Extension(Extension),
     /// A value that is not modelled, by name; reading it may also end the rule.
     UnknownValue {

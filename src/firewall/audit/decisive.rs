@@ -85,7 +85,7 @@ mod tests {
             vec![look("s"), note("counts"), limit(), Expression::Transparent("log")],
             vec![Expression::SetMeta { from: 16, key: 3 }, limit(), Expression::Transparent("log")],
             vec![Expression::Transparent("counter"), note("s"), limit()],
-            vec![limit(), Expression::Unknown("tproxy".to_owned())],
+            vec![limit(), Expression::Tproxy { address: None, port: None }],
         ];
         assert_eq!(of_table(&table(rules)), [[3, 0, 1, 2, 2]]);
     }

@@ -59,6 +59,8 @@ pub struct Way {
     pub passed: Vec<Place>,
     /// The rule that gave it another destination.
     pub led_by: Option<Place>,
+    /// The rule that gave it to a socket of this machine, whoever it is for (`tproxy`).
+    pub taken_by: Option<Place>,
 }
 
 /// One thing that the packet meets.
@@ -330,6 +332,7 @@ mod tests {
             stopped_by: None,
             passed: vec![],
             led_by: None,
+            taken_by: None,
         };
         let packet = Packet {
             entry: Entry::Local,

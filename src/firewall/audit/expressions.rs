@@ -55,6 +55,7 @@ fn known(name: &str, data: Attributes<'_>) -> Option<Expression> {
         "reject" => reject(data),
         "objref" => objref(data),
         "notrack" => Some(Expression::Notrack),
+        "tproxy" => Some(Expression::Tproxy { address: from(2), port: from(3) }),
         "match" => Some(Expression::Extension(xt::decode_match(&data.text(1)?, data.be32(2)?, data.get(3)?))),
         "target" => Some(Expression::Extension(xt::decode_target(&data.text(1)?, data.be32(2)?, data.get(3)?))),
         "exthdr" => match from(1) {

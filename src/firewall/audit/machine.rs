@@ -11,6 +11,7 @@ use super::network::Network;
 use super::registers::{Maybe, Registers};
 use super::sets::Found;
 use super::stations::Stations;
+use super::taken;
 use super::trace::{RuleAt, RuleEnd, Trace};
 use super::{extensions, loads};
 
@@ -147,6 +148,9 @@ impl<'e, 'a> Machine<'e, 'a> {
                 other => self.expression(other),
             };
             match next {
+                Next::Expression if matches!(expression, Expression::Tproxy { .. }) => {
+                    self.evaluation.trace.taken_by = Some(at.into());
+                }
                 Next::Expression | Next::Verdict(Verdict::Continue) => {}
                 Next::Rule | Next::Verdict(Verdict::Break) => {
                     self.evaluation.trace.rule(at, || RuleEnd::Mismatch);
@@ -218,6 +222,7 @@ impl<'e, 'a> Machine<'e, 'a> {
                     self.frame.tracking = Tracking::Untracked;
                 }
             }
+            Expression::Tproxy { address, port } => return taken::tproxy(self, *address, *port),
             Expression::Extension(extension) => return extensions::run(self, extension),
             Expression::UnknownValue { to, name } => {
                 self.registers.store_unknown(*to, 16, name);

@@ -19,7 +19,7 @@
 //! | `walk`, `bridging`, `borrowing`, `translate` | the hooks in order, and what the kernel does between them |
 //! | `flows`, `ports` | a flow as a whole: its first packet and the answer; of many ports at once |
 //! | `keys`, `listing` | elements and rules in nft's words |
-//! | `sockets` | who listens in a namespace |
+//! | `sockets`, `taken` | who listens in a namespace; packets that rules give to one of them |
 //! | `question` | a packet in words |
 //! | `choices`, `trace`, `explanation` | open questions; what was met; the answer for people and programs |
 
@@ -53,6 +53,7 @@ mod sets;
 pub mod snapshot;
 pub mod sockets;
 mod stations;
+mod taken;
 mod trace;
 mod translate;
 mod walk;
@@ -217,9 +218,9 @@ impl Kernel {
             }
             None => (Fate::Lost("its addresses are of two families".to_owned()), None),
         };
-        let Trace { met, stopped_by, passed, led_by, .. } = std::mem::take(&mut evaluation.trace);
+        let Trace { met, stopped_by, passed, led_by, taken_by, .. } = std::mem::take(&mut evaluation.trace);
         let steps = met.into_iter().map(|met| explanation::step(&self.compiled, &self.network, met)).collect();
         let assuming = choices.asked().map(|(question, answer)| (question.to_owned(), answer)).collect();
-        Way { fate, assuming, steps, flow, stopped_by, passed, led_by }
+        Way { fate, assuming, steps, flow, stopped_by, passed, led_by, taken_by }
     }
 }

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use ipnetwork::IpNetwork;
 
 use super::packet::Mac;
+use super::sockets::Socket;
 
 /// A network namespace's network, but for its rules.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub struct Network {
     pub forwarding: Vec<ForwardingEntry>,
     /// Queueing disciplines (tc(8)), whose filters may see packets before anything else.
     pub queues: Vec<Queue>,
+    /// Who listens, and whether it takes what is for others (`IP_TRANSPARENT`), where a rule asks for that and it is known.
+    pub listeners: Option<Vec<(Socket, Option<bool>)>>,
     /// Parameters of the namespace as a whole.
     pub sysctls: Sysctls,
     /// What is here and is not modelled: tables of the legacy iptables, programs, transformations.

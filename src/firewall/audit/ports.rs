@@ -32,6 +32,8 @@ impl Ports {
                 starts.row(low, high);
             }
         }
+        // By `tproxy`, who listens where tells ports apart.
+        network.listeners.iter().flatten().for_each(|(socket, _)| starts.row(socket.port, socket.port));
         Self(Some(starts.0))
     }
 

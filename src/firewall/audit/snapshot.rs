@@ -17,7 +17,7 @@ use super::bytecode::{Expression, Family, Ruleset, Table, Verdict};
 use super::links::{self, Known};
 use super::netlink::Netlink;
 use super::network::{Interface, InterfaceSysctls, Network, SOCKET_LOOKUP, Sysctls};
-use super::{decode, routes};
+use super::{decode, routes, sockets};
 use crate::sys::{bpf, socket};
 
 /// What went wrong while reading.
@@ -82,9 +82,17 @@ fn once() -> Result<Option<Kernel>, SnapshotError> {
     let ruleset = ruleset(&mut nft, before).map_err(failed("rules"))?;
     let mut network = network(&mut route)?;
     network.unmodelled.extend(arp_tables(&ruleset));
+    if has_tproxy(&ruleset) {
+        network.listeners = sockets::and_transparent().ok();
+    }
     network.unmodelled.extend(transformations(&network));
     let after = generation(&mut nft).map_err(failed("the rules' generation"))?;
     Ok((before == after).then(|| Kernel::new(ruleset, network)))
+}
+
+fn has_tproxy(ruleset: &Ruleset) -> bool {
+    let rules = ruleset.tables.iter().flat_map(|table| &table.chains).flat_map(|chain| &chain.rules);
+    rules.flat_map(|rule| &rule.expressions).any(|it| matches!(it, Expression::Tproxy { .. }))
 }
 
 fn failed(what: &'static str) -> impl Fn(io::Error) -> SnapshotError {

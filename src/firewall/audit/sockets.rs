@@ -38,8 +38,8 @@ impl Socket {
 
 /// The calling thread's namespace's, in order.
 pub fn listening() -> io::Result<Vec<Socket>> {
-    let mut sockets = match by_netlink() {
-        Ok(sockets) => sockets,
+    let mut sockets = match and_transparent() {
+        Ok(sockets) => sockets.into_iter().map(|(socket, _)| socket).collect(),
         Err(_) => by_proc()?,
     };
     sockets.sort();
@@ -101,8 +101,12 @@ const IPPROTO_UDP: u8 = 17;
 const LISTEN: u32 = 1 << 10;
 const CLOSE: u32 = 1 << 7;
 const ONLY_V6: u16 = 11;
+/// `INET_DIAG_SOCKOPT`: `struct inet_diag_sockopt`, whose first byte are eight flags.
+const OPTIONS: u16 = 22;
+const TRANSPARENT: u8 = if cfg!(target_endian = "little") { 1 << 5 } else { 1 << 2 };
 
-fn by_netlink() -> io::Result<Vec<Socket>> {
+/// The same by netlink alone, and whether each takes what is sent to others (`IP_TRANSPARENT`; older kernels do not say it).
+pub(super) fn and_transparent() -> io::Result<Vec<(Socket, Option<bool>)>> {
     let mut diag = Netlink::new(SockProtocol::NetlinkSockDiag)?;
     let mut sockets = Vec::new();
     for (protocol, states) in [(IPPROTO_TCP, LISTEN), (IPPROTO_UDP, CLOSE)] {
@@ -125,7 +129,7 @@ fn has_ipv6() -> bool {
 }
 
 /// `struct inet_diag_msg`.
-fn diagnosed(body: &[u8], protocol: u8) -> Option<Socket> {
+fn diagnosed(body: &[u8], protocol: u8) -> Option<(Socket, Option<bool>)> {
     let port = u16::from_be_bytes(body.get(4..6)?.try_into().ok()?);
     let address = match *body.first()? {
         AF_INET => IpAddr::from(<[u8; 4]>::try_from(body.get(8..12)?).ok()?),
@@ -133,8 +137,10 @@ fn diagnosed(body: &[u8], protocol: u8) -> Option<Socket> {
         _ => return None,
     };
     let inode = u32::from_ne_bytes(body.get(68..72)?.try_into().ok()?);
-    let only_v6 = Attributes(body.get(72..)?).byte(ONLY_V6) == Some(1);
-    (port != 0).then_some(Socket { tcp: protocol == IPPROTO_TCP, address, port, only_v6, inode })
+    let more = Attributes(body.get(72..)?);
+    let only_v6 = more.byte(ONLY_V6) == Some(1);
+    let transparent = more.byte(OPTIONS).map(|options| options & TRANSPARENT != 0);
+    (port != 0).then_some((Socket { tcp: protocol == IPPROTO_TCP, address, port, only_v6, inode }, transparent))
 }
 
 fn by_proc() -> io::Result<Vec<Socket>> {
@@ -172,7 +178,8 @@ mod tests {
         let tcp = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let udp = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
         let wanted = [(true, tcp.local_addr()), (false, udp.local_addr())];
-        for found in [by_netlink(), by_proc()] {
+        let by_netlink = and_transparent().map(|all| all.into_iter().map(|(socket, _)| socket).collect());
+        for found in [by_netlink, by_proc()] {
             // Without inet_diag there is but one way.
             let Ok(found) = found else { continue };
             for (tcp, at) in &wanted {

@@ -67,8 +67,10 @@ pub(super) struct Trace {
     pub(super) stopped_by: Option<Place>,
     /// rules of filters that let it pass by name,
     pub(super) passed: Vec<Place>,
-    /// and what gave it another destination.
+    /// what gave it another destination,
     pub(super) led_by: Option<Place>,
+    /// and what gave it to a socket.
+    pub(super) taken_by: Option<Place>,
 }
 
 impl Trace {

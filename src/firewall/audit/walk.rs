@@ -379,6 +379,9 @@ impl<'e, 'a> Walk<'e, 'a> {
         if !on {
             return Err(Fate::Lost(format!("forwarding is off at {}", interface.name)));
         }
+        if self.evaluation.trace.taken_by.is_some() {
+            return Err(Fate::Lost("it was given to a socket (tproxy), and such packets are not forwarded".to_owned()));
+        }
         if self.frame.packet_type != Some(HOST) {
             return Err(Fate::Lost("only what is sent to this machine is forwarded".to_owned()));
         }

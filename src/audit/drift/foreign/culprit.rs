@@ -77,6 +77,9 @@ impl<'a> Search<'a> {
         should: &[Course],
     ) -> (Culprit, Option<&'static str>) {
         let bridge = self.bridge;
+        if let Some(place) = self.foreign(course.taken_by) {
+            return (self.at(place), Some("foreign-tproxy"));
+        }
         // What was sent elsewhere may be stopped there; that is why it is.
         if let Some(place) = self.foreign(course.led_by)
             && self.without(place).is_some_and(|without| alike(without, bridge, packet, should))
@@ -169,6 +172,7 @@ fn acts(rule: &Rule) -> bool {
                 | Expression::Nat { .. }
                 | Expression::Reject { .. }
                 | Expression::Notrack
+                | Expression::Tproxy { .. }
                 | Expression::Unknown(_)
                 | Expression::Extension(
                     Extension::SetMark { .. }

@@ -52,6 +52,8 @@ pub(super) struct Course {
     pub(super) effect: Effect,
     pub(super) stopped_by: Option<Place>,
     pub(super) led_by: Option<Place>,
+    /// The rule that gave the first packet to a socket.
+    pub(super) taken_by: Option<Place>,
     /// Open questions on it.
     pub(super) asked: Vec<String>,
     /// The answer by which it shows; without it, it is the first packet.
@@ -92,9 +94,10 @@ fn stopped(fate: &Fate) -> Option<Effect> {
 fn course(effect: Effect, way: &Way, before: Option<(&Way, Packet, Flow)>) -> Course {
     let of = |way: &Way| way.assuming.iter().map(|(question, _)| question.clone()).collect::<Vec<_>>();
     let asked = before.as_ref().map(|(before, ..)| of(before)).into_iter().flatten().chain(of(way)).collect();
-    let led_by = before.as_ref().map_or(way.led_by, |(before, ..)| before.led_by);
+    let first = before.as_ref().map_or(way, |(before, ..)| before);
+    let (led_by, taken_by) = (first.led_by, first.taken_by);
     let answer = before.map(|(_, packet, flow)| (packet, flow));
-    Course { effect, stopped_by: way.stopped_by, led_by, asked, answer }
+    Course { effect, stopped_by: way.stopped_by, led_by, taken_by, asked, answer }
 }
 
 /// A first packet that arrives, by each way of its answer.

@@ -255,6 +255,7 @@ fn tell(kind: &'static str, culprit: &Culprit, trials: &[(&Trial, bool)]) -> Dif
         "foreign-drop" => "keeps from passing",
         "foreign-accept" => "lets pass what nothing admits:",
         "foreign-dnat" => "sends elsewhere",
+        "foreign-tproxy" => "gives to a program of this host",
         "foreign-snat" => "hides the sender of",
         "foreign-notrack" => "hides from connection tracking",
         "foreign-mark" => "sets a mark that decides about",
