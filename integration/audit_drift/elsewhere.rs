@@ -171,6 +171,13 @@ const ROUTES: &[Tampering] = &[
         bite: Closes,
         cure: By("ip rule del priority 99; ip route flush table 100"),
     },
+    Tampering {
+        command: "ip rule del priority 32766; ip rule add from 198.51.100.0/24 lookup main priority 32766",
+        kinds: &["foreign-drop"],
+        words: "routing rule 32766 keeps from passing",
+        bite: Closes,
+        cure: By("ip rule del priority 32766; ip rule add lookup main priority 32766"),
+    },
 ];
 
 const TABLES: &[Tampering] = &[

@@ -109,6 +109,13 @@ const INSIDE: &[Tampering] = &[
         cure: By("INDB ip rule del priority 7"),
     },
     Tampering {
+        command: "INDB ip rule del priority 32766",
+        kinds: &["inside-rule-missing"],
+        words: "db lacks the kernel's own routing rule of priority 32766, to table 254",
+        bite: Closes,
+        cure: By("INDB ip rule add lookup main priority 32766"),
+    },
+    Tampering {
         command: "INDB sysctl -qw net.ipv4.icmp_echo_ignore_all=1",
         kinds: &["inside-parameter"],
         words: "net.ipv4.icmp_echo_ignore_all is 1 inside of db: it answers no echo requests",

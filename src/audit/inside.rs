@@ -11,7 +11,7 @@ use ipnetwork::IpNetwork;
 
 use super::probe;
 use crate::firewall::audit::Kernel;
-use crate::firewall::audit::network::{Interface, RouteKind};
+use crate::firewall::audit::network::{Interface, RouteKind, RoutingRule};
 use crate::firewall::audit::snapshot;
 use crate::firewall::audit::sockets::{self, Socket};
 use crate::model::{ContainerId, Endpoint};
@@ -82,7 +82,7 @@ impl Inside {
             }
             leads_out |= route.destination.prefix() == 0;
         }
-        let usual = network.rules.iter().filter(|rule| rule.v4).map(|rule| (rule.priority, &rule.action));
+        let mut rules = network.rules.iter().filter(|rule| rule.v4);
         leads_out
             && self.kernel.ruleset().tables.is_empty()
             && network.unmodelled.is_empty()
@@ -92,17 +92,12 @@ impl Inside {
             && eth0.addresses.iter().filter(|address| address.is_ipv4()).all(here)
             && eth0.addresses.iter().any(here)
             && eth0.mac == Some(endpoint.mac.0)
-            && usual.eq(USUAL.iter().map(|(priority, action)| (*priority, action)))
+            && rules.clone().count() == RoutingRule::USUAL.len()
+            && rules.all(RoutingRule::is_usual)
     }
 }
 
 const LOCAL: u32 = 255;
-
-/// The kernel's own routing rules: to this machine, the main table, the default table.
-const USUAL: [(u32, crate::firewall::audit::network::RoutingAction); 3] = {
-    use crate::firewall::audit::network::RoutingAction::Table;
-    [(0, Table(LOCAL)), (32766, Table(254)), (32767, Table(253))]
-};
 
 fn same_network(a: IpNetwork, b: IpNetwork) -> bool {
     a.network() == b.network() && a.prefix() == b.prefix()

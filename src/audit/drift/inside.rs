@@ -11,7 +11,7 @@ use ipnetwork::IpNetwork;
 
 use super::difference::{mac_words, of, theirs};
 use crate::containers::Container;
-use crate::firewall::audit::network::{Interface, Network, RoutingAction};
+use crate::firewall::audit::network::{Interface, Network, RoutingRule};
 use crate::firewall::audit::snapshot;
 use crate::model::audit::{Difference, Subject};
 use crate::model::{Endpoint, NetworkOptions};
@@ -82,8 +82,6 @@ fn effect(name: &str) -> &'static str {
 const KERNELS: &[&str] =
     &["tunl0", "gre0", "gretap0", "erspan0", "ip_vti0", "ip6_vti0", "sit0", "ip6tnl0", "ip6gre0", "ip6gretap0"];
 const MAIN: u32 = 254;
-/// Tables of routes that each namespace has: local, main, default.
-const USUAL_TABLES: [u32; 3] = [255, MAIN, 253];
 
 /// Whether a container may change its network namespace.
 pub(super) fn may_itself(container: &Container) -> bool {
@@ -250,14 +248,15 @@ impl Look<'_> {
                 self.tell("inside-route-added", format!("{name} has a route to {}{by} of its own", route.destination)),
             );
         }
-        let rules = self.network.rules.iter().filter(|rule| rule.v4);
-        for rule in
-            rules.filter(|rule| !matches!(rule.action, RoutingAction::Table(table) if USUAL_TABLES.contains(&table)))
-        {
-            found.push(self.tell(
-                "inside-rule-added",
-                format!("{name} has a routing rule of its own, of priority {}", rule.priority),
-            ));
+        let rules = &self.network.rules;
+        for rule in rules.iter().filter(|rule| rule.v4 && !rule.is_usual()) {
+            let what = format!("{name} has a routing rule of its own, of priority {}", rule.priority);
+            found.push(self.tell("inside-rule-added", what));
+        }
+        let missing = |(priority, table): &&(u32, u32)| !rules.contains(&RoutingRule::usual(*priority, *table));
+        for (priority, table) in RoutingRule::USUAL.iter().filter(missing) {
+            let what = format!("{name} lacks the kernel's own routing rule of priority {priority}, to table {table}");
+            found.push(self.tell("inside-rule-missing", what));
         }
         for entry in self.network.neighbours.iter().filter(|entry| entry.permanent && entry.interface == eth0.index) {
             let what = format!("{name} has a permanent entry for {} at {}", entry.address, mac_words(entry.mac));
@@ -305,6 +304,7 @@ mod tests {
         let network = Network {
             interfaces: vec![Interface { loopback: true, ..interface(1, "lo") }, eth0, tunnel],
             routes: vec![route("0.0.0.0/0", Some("172.17.0.1")), route("172.17.0.0/16", None)],
+            rules: RoutingRule::USUAL.map(|(priority, table)| RoutingRule::usual(priority, table)).into(),
             ..Network::default()
         };
         let mut inside = Inside { network, tables: vec![], forwards: true, parameters: BTreeMap::new() };
@@ -350,6 +350,12 @@ mod tests {
         assert_eq!(set("ip_default_ttl", "1"), ["inside-parameter"]);
         assert_eq!(set("icmp_echo_ignore_all", "1"), Vec::<String>::new(), "it was started so");
         assert_eq!(set("conf/all/route_localnet", "1"), Vec::<String>::new(), "each namespace of this host is so");
+        assert_eq!(kinds(|it| _ = it.network.rules.remove(1)), ["inside-rule-missing"]);
+        assert_eq!(kinds(|it| it.network.rules.push(RoutingRule::usual(7, 254))), ["inside-rule-added"]);
+        assert_eq!(
+            kinds(|it| it.network.rules[1].source = Some("10.0.0.0/8".parse().expect("network"))),
+            ["inside-rule-added", "inside-rule-missing"]
+        );
         assert_eq!(kinds(|it| it.tables.push("ip mine".to_owned())), ["inside-table"]);
         let address = "172.17.0.1".parse().expect("address");
         let entry = Neighbour { address, mac: [9; 6], interface: 2, permanent: true };

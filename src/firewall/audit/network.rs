@@ -249,6 +249,14 @@ pub struct RoutingRule {
 }
 
 impl RoutingRule {
+    /// Those that each network namespace begins with, by priority and table: local, main, default.
+    pub const USUAL: [(u32, u32); 3] = [(0, 255), (32_766, 254), (32_767, 253)];
+
+    /// Whether it is one of these, and asks for nothing: a rule at their place that is for some packets only is another.
+    pub fn is_usual(&self) -> bool {
+        Self::USUAL.iter().any(|(priority, table)| *self == Self::usual(*priority, *table))
+    }
+
     /// One that looks into a table for every packet of IPv4.
     pub fn usual(priority: u32, table: u32) -> Self {
         Self {

@@ -49,7 +49,7 @@ pub(super) struct Search<'a> {
 
 impl<'a> Search<'a> {
     pub(super) fn new(kernel: &'a Kernel, bridge: Option<u32>, own: Vec<bool>, usual: Vec<RoutingRule>) -> Self {
-        let unusual = kernel.network().rules.iter().filter(|rule| rule.v4 && !super::is_usual(rule));
+        let unusual = kernel.network().rules.iter().filter(|rule| rule.v4 && !rule.is_usual());
         let routing = (unusual.map(|rule| rule.priority).collect(), usual);
         Self { kernel, bridge, own, routing, without: HashMap::new(), without_routing: None }
     }

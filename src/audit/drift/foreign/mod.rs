@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::difference::theirs;
 use crate::containers::Container;
 use crate::firewall::audit::bytecode::{Family, Ruleset};
-use crate::firewall::audit::network::{Network, RoutingAction, RoutingRule};
+use crate::firewall::audit::network::{Network, RoutingRule};
 use crate::firewall::audit::{Content, Kernel, ports_told_apart};
 use crate::model::NetworkOptions;
 use crate::model::audit::{Difference, Subject};
@@ -45,7 +45,7 @@ pub(super) fn differences(
     let strangers = ruleset.tables.iter().any(|table| {
         !is_own(table.family, &table.name) && !table.dormant && table.chains.iter().any(|chain| chain.base.is_some())
     });
-    if !strangers && network.rules.iter().filter(|rule| rule.v4).all(is_usual) && has_usual(network) {
+    if !strangers && network.rules.iter().filter(|rule| rule.v4).all(RoutingRule::is_usual) && has_usual(network) {
         return (found, Vec::new());
     }
     let (own, foreign) = ruleset.tables.iter().cloned().partition(|table| is_own(table.family, &table.name));
@@ -98,22 +98,12 @@ fn impostors(ruleset: &Ruleset, own: &str, is_own: impl Fn(Family, &str) -> bool
         .collect()
 }
 
-const USUAL: [(u32, u32); 3] = [(0, 255), (32_766, 254), (32_767, 253)];
-
-fn is_usual(rule: &RoutingRule) -> bool {
-    let RoutingAction::Table(table) = rule.action else { return false };
-    USUAL.contains(&(rule.priority, table))
-}
-
 fn has_usual(network: &Network) -> bool {
-    let has = |(priority, table): &(u32, u32)| {
-        network.rules.iter().any(|it| it.v4 && it.priority == *priority && it.action == RoutingAction::Table(*table))
-    };
-    USUAL.iter().all(has)
+    RoutingRule::USUAL.iter().all(|(priority, table)| network.rules.contains(&RoutingRule::usual(*priority, *table)))
 }
 
 fn usual_rules(network: &Network) -> Vec<RoutingRule> {
-    let usual = USUAL.map(|(priority, table)| RoutingRule::usual(priority, table));
+    let usual = RoutingRule::USUAL.map(|(priority, table)| RoutingRule::usual(priority, table));
     let others = network.rules.iter().filter(|rule| !rule.v4).cloned();
     usual.into_iter().chain(others).collect()
 }
