@@ -34,7 +34,7 @@ pub async fn keep(engine: Engine) {
 /// How long one look takes.
 async fn look(engine: &Engine, network: &Network) -> Duration {
     let begun = Instant::now();
-    let changed = parameters::cure(&network.options, &engine.ledger().beginning().parameters);
+    let changed = parameters::cure_own(&network.options, &engine.ledger().beginning().parameters);
     let (pins, flows) = (pins(engine).await, flows(engine, network).await);
     let took = begun.elapsed();
     if !pins.is_empty() || !flows.is_empty() || !changed.is_empty() {
@@ -50,7 +50,7 @@ async fn look(engine: &Engine, network: &Network) -> Duration {
         tell(engine, Place::Flows, end(again).await);
     }
     if !changed.is_empty() {
-        let again = parameters::cure(&network.options, &engine.ledger().beginning().parameters);
+        let again = parameters::cure_own(&network.options, &engine.ledger().beginning().parameters);
         let again: Vec<_> = again.into_iter().filter(|parameter| changed.contains(parameter)).collect();
         tell(engine, Place::Parameters, parameters::write(&again));
     }

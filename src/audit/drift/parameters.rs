@@ -169,6 +169,13 @@ pub(super) fn write(cures: &[Cure]) -> Vec<String> {
     cures.iter().filter(write).map(|cure| format!("set {} to {}", dotted(&cure.name), cure.is)).collect()
 }
 
+/// The same, as far as it is ours without being asked: what is of all bridges, or of an operator's, is the operator's.
+pub(super) fn cure_own(options: &NetworkOptions, began: &BTreeMap<String, String>) -> Vec<Cure> {
+    let mut cures = cure(options, began);
+    cures.retain(|cure| options.own_bridge && !cure.name.starts_with("net/bridge/"));
+    cures
+}
+
 /// What leads back to how it should be.
 pub(super) fn cure(options: &NetworkOptions, began: &BTreeMap<String, String>) -> Vec<Cure> {
     let of_bridge = |name: &str| name.contains(&format!("/{}/", options.bridge)) || name.starts_with("net/bridge/");
