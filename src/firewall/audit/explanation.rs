@@ -37,9 +37,13 @@ pub enum Judgement {
 pub struct Explanation {
     /// What all ways come to.
     pub judgement: Judgement,
-    /// Usually one; more where something may go either way.
+    /// Usually one; more where something may go either way. The first is that of a packet that is nothing special.
     pub ways: Vec<Way>,
     packet: Packet,
+    /// Whether anything depended on a source or on a destination port that nobody said.
+    pub(super) ports: (bool, bool),
+    /// All ways are here.
+    pub(super) whole: bool,
 }
 
 /// One way.
@@ -120,12 +124,15 @@ impl Explanation {
         self
     }
 
-    pub(super) fn of(packet: &Packet, ways: Vec<Way>, cut: bool) -> Self {
-        let mut judgement = judge(&ways);
-        if cut {
-            judgement = Judgement::Unknown { because: vec!["more open questions than can be followed".to_owned()] };
-        }
-        Self { judgement, ways, packet: packet.clone() }
+    pub(super) fn of(packet: &Packet, ways: Vec<Way>, (depends_on, ports): (Vec<String>, (bool, bool))) -> Self {
+        Self { judgement: judge(&ways, depends_on), ways, packet: packet.clone(), ports, whole: true }
+    }
+
+    /// The same where not all ways were gone.
+    pub(super) fn cut(mut self) -> Self {
+        self.whole = false;
+        self.judgement = Judgement::Unknown { because: vec!["more open questions than can be followed".to_owned()] };
+        self
     }
 
     /// What was not looked at may drop what the rest lets through; it lets nothing through that the rest drops.
@@ -215,36 +222,38 @@ impl Way {
     }
 }
 
-fn judge(ways: &[Way]) -> Judgement {
-    let kinds: BTreeSet<u8> = ways.iter().map(|way| kind(&way.fate)).collect();
-    let mut kinds = kinds.into_iter();
-    match (kinds.next(), kinds.next()) {
-        (Some(0), None) => Judgement::Accept,
-        (Some(1), None) => Judgement::Drop,
-        (Some(2), None) => Judgement::Reject,
-        _ => Judgement::Unknown { because: because(ways) },
+fn judge(ways: &[Way], depends_on: Vec<String>) -> Judgement {
+    let kinds = ways.iter().fold(0, |kinds, way| kinds | kind(&way.fate));
+    match kinds {
+        ARRIVES => Judgement::Accept,
+        DROPS => Judgement::Drop,
+        REJECTS => Judgement::Reject,
+        _ => Judgement::Unknown { because: because(ways, depends_on) },
     }
 }
 
-fn kind(fate: &Fate) -> u8 {
+pub(super) const ARRIVES: u8 = 1;
+pub(super) const DROPS: u8 = 1 << 1;
+pub(super) const REJECTS: u8 = 1 << 2;
+const NOBODY_KNOWS: u8 = 1 << 3;
+
+/// A fate's kind: a bit.
+pub(super) fn kind(fate: &Fate) -> u8 {
     match fate {
-        Fate::Delivered | Fate::Sent { .. } | Fate::Flooded { .. } => 0,
-        Fate::Dropped | Fate::Lost(_) => 1,
-        Fate::Rejected(_) => 2,
-        Fate::Unknown(_) => 3,
+        Fate::Delivered | Fate::Sent { .. } | Fate::Flooded { .. } => ARRIVES,
+        Fate::Dropped | Fate::Lost(_) => DROPS,
+        Fate::Rejected(_) => REJECTS,
+        Fate::Unknown(_) => NOBODY_KNOWS,
     }
 }
 
-/// What is unknown, and what was asked where ways differ.
-fn because(ways: &[Way]) -> Vec<String> {
-    let names = ways.iter().flat_map(|way| {
-        let own = match &way.fate {
-            Fate::Unknown(what) => Some(what.clone()),
-            _ => None,
-        };
-        way.assuming.iter().map(|(question, _)| question.clone()).chain(own)
+/// What is unknown, and on what it depends which way it is.
+fn because(ways: &[Way], depends_on: Vec<String>) -> Vec<String> {
+    let unknown = ways.iter().filter_map(|way| match &way.fate {
+        Fate::Unknown(what) => Some(what.clone()),
+        _ => None,
     });
-    names.collect::<BTreeSet<String>>().into_iter().collect()
+    depends_on.into_iter().chain(unknown).collect::<BTreeSet<String>>().into_iter().collect()
 }
 
 /// What was met, in nft's words.
@@ -341,7 +350,7 @@ mod tests {
             vlan: None,
             content: Content::Other(0x88b5),
         };
-        Explanation::of(&packet, fates.into_iter().map(way).collect(), false)
+        Explanation::of(&packet, fates.into_iter().map(way).collect(), (vec!["a rate".to_owned()], (false, false)))
     }
 
     #[test]

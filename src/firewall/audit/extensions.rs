@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::bytecode::Verdict;
+use super::choices;
 use super::frame::{State, Tracking};
 use super::loads::{address_type, type_number};
 use super::machine::{Asked, End, Machine, Next};
@@ -35,7 +36,12 @@ pub(super) fn run(machine: &mut Machine<'_, '_>, extension: &Extension) -> Next<
         }
         Extension::Multiport { which, ranges, inverted } => {
             let result = ports(machine, *which, ranges, *inverted);
-            open(machine, result, "the source port")
+            let named = match which {
+                Ports::Source => choices::SOURCE_PORT,
+                Ports::Destination => choices::DESTINATION_PORT,
+                Ports::Either => "a port",
+            };
+            open(machine, result, named)
         }
         Extension::Mark { mark, mask, inverted } => {
             let result = match machine.frame.mark {

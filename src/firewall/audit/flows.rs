@@ -1,11 +1,16 @@
 //! A flow as a whole: its first packet passes, arrives, and its answer comes back.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::bytecode::Family;
+use super::choices::of_ports;
+use super::explanation::{DROPS, REJECTS, kind};
+use super::network::RouteKind;
 use super::packet::{Content, Entry, Packet, Transport};
 use super::ports::Ports;
-use super::{Explanation, Fate, Flow, Judgement, Kernel, Way};
+use super::routing;
+use super::{Detail, Explanation, Fate, Flow, Judgement, Kernel, Way};
 
 /// A rule, or a base chain's policy, by its place in the ruleset that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -87,13 +92,26 @@ pub const EPHEMERAL: (u16, u16) = (32768, 60999);
 impl Kernel {
     /// What becomes of a flow that begins with this packet: both directions of it.
     pub fn flow(&self, packet: &Packet) -> Outcome {
-        let request = self.evaluate(packet, None, false);
+        self.followed(packet).0
+    }
+
+    /// The same, and whether anything depended on a source or on a destination port that nobody said.
+    fn followed(&self, packet: &Packet) -> (Outcome, (bool, bool)) {
+        let request = self.evaluate(packet, None, Detail::Verdict);
+        let mut ports = request.ports;
         if let Some(end) = end(&request, false) {
-            return end;
+            return (end, ports);
         }
+        let outcome = self.both_directions(packet, &request, &mut ports);
+        (outcome, ports)
+    }
+
+    /// Of a packet that arrives by each way: whether the answers come back.
+    fn both_directions(&self, packet: &Packet, request: &Explanation, ports: &mut (bool, bool)) -> Outcome {
         let (mut arrival, mut stopped) = (None, None);
         let mut answered = false;
         let questions = || request.ways.iter().flat_map(|way| &way.assuming).map(|(question, _)| question.clone());
+        let unknown = |because, answer| Outcome::Unknown { because, answer };
         let mut seen: Vec<&Way> = Vec::new();
         for way in &request.ways {
             if seen.iter().any(|other| other.fate == way.fate && other.flow == way.flow) {
@@ -102,34 +120,72 @@ impl Kernel {
             seen.push(way);
             let (answer, arrives) = match self.answer_to(packet, way) {
                 Ok(both) => both,
-                Err(what) => return Outcome::Unknown { because: vec![what], answer: true },
+                Err(what) => return unknown(vec![what], true),
             };
             if arrival.is_some_and(|other| other != arrives) {
-                return Outcome::Unknown { because: questions().collect(), answer: false };
+                return unknown(named_once(questions()), false);
             }
             arrival = Some(arrives);
-            let back = self.evaluate(&answer, way.flow.as_ref().map(Flow::answered).as_ref(), false);
-            match end(&back, true) {
+            if let Some(whose) = self.nobodys_source(way, &arrives) {
+                return unknown(vec![format!("who has {whose}, which the source becomes")], true);
+            }
+            let back = self.evaluate(&answer, way.flow.as_ref().map(Flow::answered).as_ref(), Detail::Verdict);
+            // The answer comes from the port that was spoken to.
+            *ports = (ports.0 || back.ports.1, ports.1 || back.ports.0);
+            match end(&back, true).or_else(|| self.astray(packet.entry, &back)) {
                 None => answered = true,
-                Some(unknown @ Outcome::Unknown { .. }) => return unknown,
+                Some(open @ Outcome::Unknown { .. }) => return open,
                 Some(stop) => stopped = stopped.or(Some(stop)),
             }
         }
         match stopped {
             // Some answers come back, and some do not.
-            Some(_) if answered => return Outcome::Unknown { because: questions().collect(), answer: true },
+            Some(_) if answered => return unknown(named_once(questions()), true),
             Some(stop) => return stop,
             None => {}
         }
-        match (arrival, plainest(&request)) {
+        match (arrival, request.ways.first()) {
             (Some(arrival), Some(way)) => Outcome::Passes { arrival, by: way.passed.clone(), led_by: way.led_by },
-            _ => Outcome::Unknown { because: vec!["where it arrives".to_owned()], answer: false },
+            _ => unknown(vec!["where it arrives".to_owned()], false),
         }
+    }
+
+    /// The source that a packet was given, where it leaves this machine and the address is not this machine's: whether
+    /// answers to it come here is for others to say.
+    fn nobodys_source(&self, way: &Way, arrival: &Arrival) -> Option<IpAddr> {
+        let (Entry::Interface(_), Some(flow)) = (arrival.at, &way.flow) else { return None };
+        let source = arrival.source.0;
+        let given = flow.source_nat && source != flow.original.source.0;
+        let own = routing::kind_of(self.network(), source, None).is_ok_and(|kind| kind == RouteKind::Local);
+        (given && !own).then_some(source)
+    }
+
+    /// An answer that leaves, but not to where the first packet came from. Behind a bridge's port there is nobody whom
+    /// another way leads to; behind another link there may be.
+    fn astray(&self, from: Entry, back: &Explanation) -> Option<Outcome> {
+        let network = self.network();
+        let stop = |why: String| Outcome::Stopped { by: Stop::Kernel(why), answer: true };
+        let name = |index: u32| network.interface(index).map_or_else(|| index.to_string(), |it| it.name.clone());
+        let bridge = |index: u32| network.interface(index).and_then(|it| network.bridge_of(it)).map(|it| it.index);
+        back.ways.iter().find_map(|way| match (from, &way.fate) {
+            (Entry::Local, Fate::Delivered) => None,
+            (Entry::Interface(port), Fate::Flooded { bridge: by }) if bridge(port) == Some(*by) => None,
+            (Entry::Interface(port), Fate::Sent { interface }) if *interface == port => None,
+            (Entry::Interface(port), Fate::Sent { interface }) if bridge(port) == Some(*interface) => None,
+            (Entry::Interface(port), Fate::Sent { interface }) if bridge(port).is_none() => {
+                let what = format!("whether an answer that leaves by {} comes to {}", name(*interface), name(port));
+                Some(Outcome::Unknown { because: vec![what], answer: true })
+            }
+            (_, Fate::Sent { interface }) => Some(stop(format!("it leaves by {} instead", name(*interface)))),
+            (_, Fate::Flooded { bridge }) => Some(stop(format!("it leaves by {} instead", name(*bridge)))),
+            (_, Fate::Delivered) => Some(stop("it ends at this machine".to_owned())),
+            _ => None,
+        })
     }
 
     /// What becomes of flows to `first` to `last`, which differ in nothing else: rows of ports that fare alike, in order.
     /// They begin where programs' flows do that do not choose a port: anywhere in [`EPHEMERAL`]. `packet` makes the first
-    /// one of source and destination port, of which `None` is any.
+    /// one of source and destination port, of which `None` is any. What is said of a row is said of its first port.
     ///
     /// One question is enough where no rule asks for the port; else one for each row of ports that no rule tells apart.
     pub fn flows(
@@ -138,33 +194,70 @@ impl Kernel {
         last: u16,
         packet: impl Fn(Option<u16>, Option<u16>) -> Packet,
     ) -> Vec<(u16, u16, Outcome)> {
-        let ports = self.ports.get_or_init(|| Ports::of(self.ruleset(), self.network()));
-        let sources = ports.rows(EPHEMERAL.0, EPHEMERAL.1).unwrap_or_default();
+        let ports = self.ports();
+        let sources = self.sources();
         let by_any = |port: Option<u16>| self.by_any(&sources, |source| packet(source, port));
         if first == last {
-            return vec![(first, last, by_any(Some(first)))];
+            return vec![(first, last, by_any(Some(first)).0)];
         }
-        let whole = by_any(None);
-        let rows = match whole {
-            Outcome::Unknown { .. } => ports.rows(first, last),
-            _ => None,
+        let (whole, asked) = by_any(None);
+        // A rule that leads all of them to one port leads all but one elsewhere.
+        let led = matches!(&whole, Outcome::Passes { arrival, .. } if arrival.destination.1.is_some());
+        if !led && !told_apart(&whole, asked).1 {
+            return vec![(first, last, whole)];
+        }
+        let Some(rows) = ports.rows(first, last) else {
+            let because = vec!["what rules calculate from the port".to_owned()];
+            let open = Outcome::Unknown { because, answer: false };
+            return vec![(first, last, if led { open } else { whole })];
         };
-        let Some(rows) = rows else { return vec![(first, last, whole)] };
-        rows.into_iter().map(|(first, last)| (first, last, by_any(Some(first)))).collect()
+        rows.into_iter().map(|(first, last)| (first, last, by_any(Some(first)).0)).collect()
+    }
+
+    fn ports(&self) -> &Ports {
+        self.ports.get_or_init(|| Ports::of(self.ruleset(), self.network()))
+    }
+
+    /// Rows of source ports that fare alike, of those that programs get.
+    fn sources(&self) -> Vec<(u16, u16)> {
+        self.ports().rows(EPHEMERAL.0, EPHEMERAL.1).unwrap_or_default()
     }
 
     /// A flow from whichever source port: of each row of them, if rules tell them apart.
-    fn by_any(&self, sources: &[(u16, u16)], packet: impl Fn(Option<u16>) -> Packet) -> Outcome {
+    fn by_any(&self, sources: &[(u16, u16)], packet: impl Fn(Option<u16>) -> Packet) -> (Outcome, (bool, bool)) {
         if let [(only, _)] = sources {
-            return self.flow(&packet(Some(*only)));
+            return self.followed(&packet(Some(*only)));
         }
-        let whole = self.flow(&packet(None));
-        if !matches!(whole, Outcome::Unknown { .. }) {
-            return whole;
+        let (whole, mut ports) = self.followed(&packet(None));
+        if !matches!(whole, Outcome::Unknown { .. }) || !told_apart(&whole, ports).0 {
+            return (whole, ports);
         }
-        let mut outcomes = sources.iter().map(|(first, _)| self.flow(&packet(Some(*first))).of_some_port());
-        let Some(first) = outcomes.next() else { return whole };
-        if outcomes.all(|other| other == first) { first } else { whole }
+        let mut outcomes = sources.iter().map(|(first, _)| {
+            let (outcome, asked) = self.followed(&packet(Some(*first)));
+            ports.1 |= asked.1;
+            outcome.of_some_port()
+        });
+        let Some(first) = outcomes.next() else { return (whole, ports) };
+        let alike = outcomes.all(|other| other == first);
+        (if alike { first } else { whole }, ports)
+    }
+
+    /// The same as [`Self::explain`] of a packet from the port of a program that did not choose one, if it has a port and
+    /// nobody said which: then, the ports that it may be from.
+    pub fn explain_usual(&self, packet: &Packet) -> (Explanation, Option<(u16, u16)>) {
+        let Some(from) = packet.from_port(EPHEMERAL.0) else { return (self.explain(packet), None) };
+        let sources = self.sources();
+        if let [_] = sources.as_slice() {
+            return (self.explain(&from), Some(EPHEMERAL));
+        }
+        let whole = self.explain(packet);
+        if !matches!(whole.judgement, Judgement::Unknown { .. }) {
+            return (whole, Some(EPHEMERAL));
+        }
+        let mut rows = sources.iter().filter_map(|(first, _)| Some(self.explain(&packet.from_port(*first)?)));
+        let Some(first) = rows.next() else { return (whole, Some(EPHEMERAL)) };
+        let alike = rows.all(|other| other.judgement == first.judgement);
+        (if alike { first } else { whole }, Some(EPHEMERAL))
     }
 
     /// The first answer to a packet that arrives by this way, and where it has arrived; or what is not known of that.
@@ -218,17 +311,29 @@ impl Outcome {
     }
 }
 
-/// Of several ways that end alike, the one that assumes least: rules for single ports match on the others.
-fn plainest(explanation: &Explanation) -> Option<&Way> {
-    explanation.ways.iter().min_by_key(|way| way.assuming.iter().filter(|(_, answer)| *answer).count())
+/// Whether other source ports, and other destination ports, may fare otherwise.
+fn told_apart(outcome: &Outcome, asked: (bool, bool)) -> (bool, bool) {
+    let Outcome::Unknown { because, answer } = outcome else { return asked };
+    let may = because.iter().map(|what| match (of_ports(what), answer) {
+        (ports, false) => ports,
+        ((source, destination), true) => (destination, source),
+    });
+    may.fold(asked, |all, it| (all.0 || it.0, all.1 || it.1))
+}
+
+/// Each once, in order.
+fn named_once(questions: impl Iterator<Item = String>) -> Vec<String> {
+    questions.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// `None` where it arrives.
 fn end(explanation: &Explanation, answer: bool) -> Option<Outcome> {
+    let kinds = explanation.ways.iter().fold(0, |kinds, way| kinds | kind(&way.fate));
     match &explanation.judgement {
         Judgement::Accept => None,
-        Judgement::Drop | Judgement::Reject => {
-            let way = plainest(explanation);
+        // Whether somebody is told of it or not.
+        _ if explanation.whole && kinds & !(DROPS | REJECTS) == 0 => {
+            let way = explanation.ways.first();
             let lost = way.and_then(|way| match &way.fate {
                 Fate::Lost(why) => Some(why.clone()),
                 _ => None,
@@ -240,6 +345,22 @@ fn end(explanation: &Explanation, answer: bool) -> Option<Outcome> {
             Some(Outcome::Stopped { by, answer })
         }
         Judgement::Unknown { because } => Some(Outcome::Unknown { because: because.clone(), answer }),
+        Judgement::Drop | Judgement::Reject => None,
+    }
+}
+
+impl Packet {
+    /// The same from a port, where it is of a protocol with ports and nobody said which.
+    fn from_port(&self, port: u16) -> Option<Self> {
+        let mut packet = self.clone();
+        let Content::Ip { transport, .. } = &mut packet.content else { return None };
+        match transport {
+            Transport::Tcp { source: source @ None, .. } | Transport::Udp { source: source @ None, .. } => {
+                *source = Some(port);
+            }
+            _ => return None,
+        }
+        Some(packet)
     }
 }
 
@@ -268,7 +389,8 @@ impl Transport {
 #[cfg(test)]
 mod tests {
     use super::super::bytecode::{
-        Base, Chain, ChainKind, Comparison, Expression, Hook, Layer, Rule, Ruleset, Table, Verdict,
+        Base, Between, Chain, ChainKind, Comparison, Expression, Hook, Layer, Reject, Rule, Ruleset, Table,
+        Translation, Verdict,
     };
     use super::super::network::{Interface, Network, Route, RouteKind, RoutingRule, Way as Hop};
     use super::*;
@@ -277,40 +399,53 @@ mod tests {
 
     /// A machine 192.0.2.1 with one link, and the rules of two base chains.
     fn kernel(prerouting: Vec<Vec<Expression>>, output: Vec<Vec<Expression>>) -> Kernel {
-        let chain = |hook, priority, rules: Vec<Vec<Expression>>| Chain {
+        with(vec![
+            chain(Hook::Prerouting, -300, ChainKind::Filter, prerouting),
+            chain(Hook::Output, -300, ChainKind::Filter, output),
+        ])
+    }
+
+    fn chain(hook: Hook, priority: i32, kind: ChainKind, rules: Vec<Vec<Expression>>) -> Chain {
+        Chain {
             name: "c".to_owned(),
             handle: 1,
-            base: Some(Base { hook, priority, kind: ChainKind::Filter, accepts: true, devices: vec![] }),
+            base: Some(Base { hook, priority, kind, accepts: true, devices: vec![] }),
             rules: (2..).zip(rules).map(|(handle, expressions)| Rule { handle, comment: None, expressions }).collect(),
-        };
-        let table = Table {
-            family: Family::Ip,
-            name: "t".to_owned(),
-            dormant: false,
-            chains: vec![chain(Hook::Prerouting, -300, prerouting), chain(Hook::Output, -300, output)],
-            sets: vec![],
-            objects: vec![],
-        };
-        let route = |table, to: &str, kind| Route {
+        }
+    }
+
+    fn route(table: u32, to: &str, kind: RouteKind, interface: u32) -> Route {
+        Route {
             table,
             destination: to.parse().expect("network"),
             source: None,
             metric: 0,
             tos: 0,
             kind,
-            ways: vec![Hop { interface: ETH0, gateway: None }],
+            ways: vec![Hop { interface, gateway: None }],
             preferred_source: None,
             opaque: false,
-        };
+        }
+    }
+
+    fn with(chains: Vec<Chain>) -> Kernel {
+        let table =
+            Table { family: Family::Ip, name: "t".to_owned(), dormant: false, chains, sets: vec![], objects: vec![] };
+        Kernel::new(Ruleset { generation: 1, tables: vec![table] }, network())
+    }
+
+    fn network() -> Network {
         let addresses = vec!["192.0.2.1/24".parse().expect("address")];
         let eth0 = Interface { index: ETH0, name: "eth0".to_owned(), up: true, addresses, ..Interface::default() };
-        let network = Network {
+        Network {
             interfaces: vec![eth0],
-            routes: vec![route(255, "192.0.2.1/32", RouteKind::Local), route(254, "192.0.2.0/24", RouteKind::Unicast)],
+            routes: vec![
+                route(255, "192.0.2.1/32", RouteKind::Local, ETH0),
+                route(254, "192.0.2.0/24", RouteKind::Unicast, ETH0),
+            ],
             rules: vec![RoutingRule::usual(0, 255), RoutingRule::usual(32_766, 254)],
             ..Network::default()
-        };
-        Kernel::new(Ruleset { generation: 1, tables: vec![table] }, network)
+        }
     }
 
     fn port(destination: bool, number: u16, then: Expression) -> Vec<Expression> {
@@ -360,5 +495,147 @@ mod tests {
             rows.iter().map(|(first, last, it)| (*first, *last, matches!(it, Outcome::Passes { .. }))).collect();
         assert!(ends.contains(&(5432, 5432, false)), "{ends:?}");
         assert!(ends.iter().all(|(first, last, passes)| *passes != (*first..=*last).contains(&5432)), "{ends:?}");
+    }
+
+    /// A rule for packets of which something is so (or is not) that nobody knows.
+    fn open(name: &str, how: Comparison, then: Expression) -> Vec<Expression> {
+        let value = Expression::UnknownValue { to: 16, name: name.to_owned() };
+        vec![value, Expression::Compare { from: 16, how, with: vec![1] }, then]
+    }
+
+    #[test]
+    fn ways_that_come_to_the_same_are_gone_once() {
+        let names: Vec<String> = (10..50).map(|number| format!("rt {number}")).collect();
+        let rules = names.iter().map(|name| open(name, Comparison::Equal, drop())).collect();
+        let kernel = kernel(rules, vec![]);
+        let ways = kernel.outcome(&packet(Some(4000), Some(443)), None).ways;
+        assert_eq!(ways.len(), 41, "by each rule one, and past all of them");
+        let Outcome::Unknown { because, .. } = kernel.flow(&packet(Some(4000), Some(443))) else { panic!("unknown") };
+        let last = "rt 49: whether there is a value".to_owned();
+        assert_eq!(because, names.into_iter().chain([last]).collect::<Vec<_>>());
+        let rows = kernel.flows(1, 65_535, packet);
+        assert_eq!(rows.len(), 1, "no port matters");
+    }
+
+    #[test]
+    fn what_changes_nothing_is_not_what_it_depends_on() {
+        let one = Expression::Immediate { to: 16, value: vec![1, 0, 0, 0] };
+        let mark = [open("rt a", Comparison::Equal, one), vec![Expression::SetMeta { from: 16, key: 3 }]].concat();
+        let rules = || vec![mark.clone(), open("rt b", Comparison::Equal, drop())];
+        let Outcome::Unknown { because, .. } = kernel(rules(), vec![]).flow(&packet(Some(4000), Some(443))) else {
+            panic!("unknown");
+        };
+        assert_eq!(because, ["rt b", "rt b: whether there is a value"]);
+        let marks = kernel(rules()[..1].to_vec(), vec![]);
+        assert!(matches!(marks.flow(&packet(Some(4000), Some(443))), Outcome::Passes { .. }));
+    }
+
+    #[test]
+    fn where_all_ways_are_stopped_it_is_by_the_rule_for_usual_packets() {
+        let rules =
+            vec![open("rt a", Comparison::NotEqual, drop()), vec![Expression::Reject { how: Reject::TcpReset }]];
+        let Outcome::Stopped { by: Stop::Rule(place), .. } = kernel(rules, vec![]).flow(&packet(Some(4000), Some(443)))
+        else {
+            panic!("it is stopped");
+        };
+        assert_eq!(place.rule, Some(0));
+    }
+
+    #[test]
+    fn of_a_range_each_answer_is_from_its_own_port() {
+        let kernel = kernel(vec![], vec![port(false, 67, drop())]);
+        let rows = kernel.flows(60, 70, packet);
+        let passes: Vec<_> =
+            rows.iter().map(|(first, last, it)| (*first, *last, matches!(it, Outcome::Passes { .. }))).collect();
+        assert_eq!(passes, [(60, 66, true), (67, 67, false), (68, 70, true)]);
+    }
+
+    #[test]
+    fn of_a_range_each_row_names_its_rule() {
+        let from = |port: u16| Expression::Compare {
+            from: 16,
+            how: Comparison::GreaterOrEqual,
+            with: port.to_be_bytes().to_vec(),
+        };
+        let load = Expression::Payload { to: 16, layer: Layer::Transport, offset: 2, length: 2 };
+        let kernel = kernel(vec![vec![load, from(100), drop()], vec![drop()]], vec![]);
+        let rules = kernel.flows(1, 200, packet).into_iter().map(|(first, _, outcome)| match outcome {
+            Outcome::Stopped { by: Stop::Rule(place), .. } => (first, place.rule),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(rules.collect::<Vec<_>>(), [(1, Some(1)), (100, Some(0)), (101, Some(0))]);
+    }
+
+    #[test]
+    fn a_rule_that_leads_all_ports_to_one_leads_each_row_there() {
+        let led = vec![
+            Expression::Immediate { to: 16, value: 5432_u16.to_be_bytes().to_vec() },
+            Expression::Nat {
+                what: Translation::Destination,
+                addresses: None,
+                ports: Some(Between { min: 16, max: 16 }),
+                netmap: false,
+            },
+        ];
+        let kernel = with(vec![chain(Hook::Prerouting, -100, ChainKind::Nat, vec![led])]);
+        let rows = kernel.flows(5000, 6000, packet).into_iter().map(|(first, last, outcome)| match outcome {
+            Outcome::Passes { arrival, .. } => (first, last, arrival.destination.1),
+            other => panic!("{other:?}"),
+        });
+        let all = [(5000, 5431, Some(5432)), (5432, 5432, Some(5432)), (5433, 6000, Some(5432))];
+        assert_eq!(rows.collect::<Vec<_>>(), all);
+    }
+
+    #[test]
+    fn an_answer_must_come_to_where_the_first_packet_came_from() {
+        const ETH1: u32 = 3;
+        let mut network = network();
+        let eth1 = Interface { index: ETH1, name: "eth1".to_owned(), up: true, ..Interface::default() };
+        network.interfaces.push(eth1);
+        network.routes.push(route(254, "192.0.2.2/32", RouteKind::Unicast, ETH1));
+        let outcome = |network: &Network| {
+            Kernel::new(Ruleset { generation: 1, tables: vec![] }, network.clone()).flow(&packet(Some(4000), Some(80)))
+        };
+        let because = vec!["whether an answer that leaves by eth1 comes to eth0".to_owned()];
+        assert_eq!(outcome(&network), Outcome::Unknown { because, answer: true });
+        network.routes.pop();
+        assert!(matches!(outcome(&network), Outcome::Passes { .. }));
+        // It is this machine's own address as well.
+        network.routes.push(route(255, "192.0.2.2/32", RouteKind::Local, ETH1));
+        network.interfaces[0].sysctls.accept_local = true;
+        assert!(matches!(outcome(&network), Outcome::Stopped { by: Stop::Kernel(_), answer: true }));
+    }
+
+    #[test]
+    fn nobody_need_have_the_address_that_a_source_becomes() {
+        let given = |address: [u8; 4]| {
+            let rule = vec![
+                Expression::Immediate { to: 16, value: address.to_vec() },
+                Expression::Nat {
+                    what: Translation::Source,
+                    addresses: Some(Between { min: 16, max: 16 }),
+                    ports: None,
+                    netmap: false,
+                },
+            ];
+            let transport = Transport::Tcp { source: Some(4000), destination: Some(80), flags: 2 };
+            let (source, destination) = ([0, 0, 0, 0].into(), [192, 0, 2, 2].into());
+            let content = Content::Ip { source, destination, transport };
+            let packet = Packet { entry: Entry::Local, content, ..packet(None, None) };
+            with(vec![chain(Hook::Postrouting, 100, ChainKind::Nat, vec![rule])]).flow(&packet)
+        };
+        let Outcome::Unknown { because, answer: true } = given([198, 51, 100, 77]) else { panic!("unknown") };
+        assert_eq!(because, ["who has 198.51.100.77, which the source becomes"]);
+        assert!(matches!(given([192, 0, 2, 1]), Outcome::Passes { .. }));
+    }
+
+    #[test]
+    fn a_packet_of_no_port_is_from_a_programs() {
+        let kernel = kernel(vec![port(false, 67, drop())], vec![]);
+        assert!(matches!(kernel.judge(&packet(None, Some(443))), Judgement::Unknown { .. }));
+        let (explanation, from) = kernel.explain_usual(&packet(None, Some(443)));
+        assert_eq!((explanation.judgement, from), (Judgement::Accept, Some(EPHEMERAL)));
+        let (explanation, from) = kernel.explain_usual(&packet(Some(67), Some(443)));
+        assert_eq!((explanation.judgement, from), (Judgement::Drop, None));
     }
 }

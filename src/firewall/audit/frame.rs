@@ -2,10 +2,11 @@
 
 use std::net::IpAddr;
 
+use super::flows::Place;
 use super::packet::Headers;
 
 /// A packet on its way.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Frame {
     pub(super) headers: Headers,
     /// Whether the link header is there: what this machine sends gets it last.
@@ -19,6 +20,8 @@ pub(super) struct Frame {
     /// `PACKET_…`; `None` where the kernel's answer depends on more than is modelled.
     pub(super) packet_type: Option<u8>,
     pub(super) tracking: Tracking,
+    /// The rule that gave it to a socket of this machine, whoever it is for (`tproxy`).
+    pub(super) taken_by: Option<Place>,
 }
 
 /// What conntrack knows of it.

@@ -69,7 +69,7 @@ pub(super) fn meta(machine: &mut Machine<'_, '_>, to: Register, key: u32) -> Nex
         _ => {
             let name = format!("meta {}", key_name(key));
             registers.store_unknown(to, 16, &name);
-            if !machine.choose(|| format!("{name}: whether there is a value")) {
+            if !machine.presume(|| format!("{name}: whether there is a value")) {
                 return Next::Rule;
             }
         }
@@ -175,7 +175,7 @@ fn side(flow: &Flow, reply: Option<bool>, source: bool) -> (IpAddr, Option<u16>)
 
 fn unknown_ct(machine: &mut Machine<'_, '_>, to: Register, name: &str) -> Next<'static> {
     machine.registers.store_unknown(to, 16, name);
-    if machine.choose(|| format!("{name}: whether there is a value")) { Next::Expression } else { Next::Rule }
+    if machine.presume(|| format!("{name}: whether there is a value")) { Next::Expression } else { Next::Rule }
 }
 
 pub(super) fn set_ct(machine: &mut Machine<'_, '_>, from: Register, key: u32) -> Next<'static> {

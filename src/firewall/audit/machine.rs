@@ -1,7 +1,7 @@
 //! The machine that runs a chain's rules over a packet (net/netfilter/nf_tables_core.c), as far as it is modelled.
 
 use super::bytecode::{
-    Between, ChainKind, Expression, Family, Hook, Layer, Meter, Register, Reject, Translation, Value, Verdict,
+    Between, Comparison, Expression, Family, Hook, Layer, Meter, Register, Reject, Translation, Value, Verdict,
 };
 use super::choices::Choices;
 use super::compiled::{ChainAt, Compiled};
@@ -13,7 +13,7 @@ use super::sets::Found;
 use super::stations::Stations;
 use super::taken;
 use super::trace::{RuleAt, RuleEnd, Trace};
-use super::{extensions, loads};
+use super::{choices, exits, extensions, loads};
 
 /// How a base chain ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub(super) struct Evaluation<'a> {
     pub(super) choices: &'a mut Choices,
     pub(super) trace: Trace,
     /// Keys that this packet itself has put into sets: table, set, key.
-    pub(super) added: Vec<(usize, String, Vec<u8>)>,
+    pub(super) added: Vec<exits::Added>,
 }
 
 /// One base chain being run.
@@ -81,36 +81,29 @@ impl<'e, 'a> Machine<'e, 'a> {
         Some(Self { evaluation, frame, registers, hook, family, table: chain.table, asked: None, decided: None })
     }
 
-    /// Runs a base chain to its end.
-    pub(super) fn run(&mut self, base: ChainAt) -> End {
-        let end = self.run_rules(base);
-        let kind = self.evaluation.compiled.base(base).map(|base| base.kind);
-        let judges = matches!(self.hook, Hook::Input | Hook::Forward | Hook::Output) && kind != Some(ChainKind::Nat);
-        let trace = &mut self.evaluation.trace;
-        match (&end, self.decided) {
-            (End::Accept, Some(rule)) if judges => trace.passed.push(rule.into()),
-            (End::Accept, _) => {}
-            (_, Some(rule)) => trace.stopped_by = Some(rule.into()),
-            (_, None) => trace.stopped_by = Some(base.into()),
-        }
-        end
-    }
-
-    fn run_rules(&mut self, base: ChainAt) -> End {
+    /// `None` where an earlier run came by in the same state.
+    pub(super) fn run_rules(&mut self, base: ChainAt, found: &mut exits::Found) -> Option<End> {
         let compiled = self.evaluation.compiled;
         let accepts = compiled.base(base).is_none_or(|base| base.accepts);
         let mut callers: Vec<(ChainAt, usize)> = Vec::new();
         let (mut chain, mut rule) = (base, 0);
+        let mut asked = 0;
         loop {
             if rule >= compiled.chain(chain).rules.len() {
                 let Some(caller) = callers.pop() else {
                     self.evaluation.trace.policy(base, accepts);
-                    return if accepts { End::Accept } else { End::Drop };
+                    return Some(if accepts { End::Accept } else { End::Drop });
                 };
                 (chain, rule) = caller;
                 continue;
             }
             let at = RuleAt { chain, rule };
+            if asked < self.evaluation.choices.asked() {
+                asked = self.evaluation.choices.asked();
+                if self.evaluation.choices.is_new() && self.was_here(at, &callers, found) {
+                    return None;
+                }
+            }
             rule += 1;
             let next = self.rule(at, compiled.expressions(at, self.evaluation.trace.wanted));
             if let Some(Next::End(_) | Next::Verdict(Verdict::Accept | Verdict::Drop)) = next {
@@ -118,9 +111,9 @@ impl<'e, 'a> Machine<'e, 'a> {
             }
             let (to, back) = match next {
                 None => continue,
-                Some(Next::End(end)) => return end,
-                Some(Next::Verdict(Verdict::Accept)) => return End::Accept,
-                Some(Next::Verdict(Verdict::Drop)) => return End::Drop,
+                Some(Next::End(end)) => return Some(end),
+                Some(Next::Verdict(Verdict::Accept)) => return Some(End::Accept),
+                Some(Next::Verdict(Verdict::Drop)) => return Some(End::Drop),
                 Some(Next::Verdict(Verdict::Return)) => {
                     rule = usize::MAX;
                     continue;
@@ -134,7 +127,7 @@ impl<'e, 'a> Machine<'e, 'a> {
             }
             match compiled.named_chain(chain.table, to) {
                 Some(next) if callers.len() <= DEEPEST => (chain, rule) = (next, 0),
-                _ => return End::Unknown(format!("chain {to}, which a rule jumps to")),
+                _ => return Some(End::Unknown(format!("chain {to}, which a rule jumps to"))),
             }
         }
     }
@@ -149,7 +142,7 @@ impl<'e, 'a> Machine<'e, 'a> {
             };
             match next {
                 Next::Expression if matches!(expression, Expression::Tproxy { .. }) => {
-                    self.evaluation.trace.taken_by = Some(at.into());
+                    self.frame.taken_by = Some(at.into());
                 }
                 Next::Expression | Next::Verdict(Verdict::Continue) => {}
                 Next::Rule | Next::Verdict(Verdict::Break) => {
@@ -185,14 +178,14 @@ impl<'e, 'a> Machine<'e, 'a> {
             Expression::Verdict(verdict) => return Next::Verdict(verdict),
             Expression::Compare { from, how, with } => {
                 let result = self.registers.compare(*from, *how, with);
-                return self.when(result);
+                return self.when_usually(result, *how == Comparison::NotEqual);
             }
             Expression::Range { from, inside, low, high } => {
                 let result = match self.registers.in_range(*from, low, high) {
                     Maybe::Unknown => Maybe::Unknown,
                     certain => Maybe::from((certain == Maybe::Yes) == *inside),
                 };
-                return self.when(result);
+                return self.when_usually(result, !*inside);
             }
             Expression::Bitwise { from, to, length, what } => self.registers.bitwise(*from, *to, *length, what),
             Expression::Byteorder { from, to, length, size } => self.registers.byteorder(*from, *to, *length, *size),
@@ -226,7 +219,7 @@ impl<'e, 'a> Machine<'e, 'a> {
             Expression::Extension(extension) => return extensions::run(self, extension),
             Expression::UnknownValue { to, name } => {
                 self.registers.store_unknown(*to, 16, name);
-                if !self.choose(|| format!("{name}: whether there is a value")) {
+                if !self.presume(|| format!("{name}: whether there is a value")) {
                     return Next::Rule;
                 }
             }
@@ -239,18 +232,29 @@ impl<'e, 'a> Machine<'e, 'a> {
         self.registers.store(to, value);
     }
 
+    /// A question of which the usual answer is no.
     pub(super) fn choose(&mut self, question: impl FnOnce() -> String) -> bool {
-        self.evaluation.choices.choose(question)
+        self.evaluation.choices.choose(false, question)
+    }
+
+    /// A question of which the usual answer is yes.
+    pub(super) fn presume(&mut self, question: impl FnOnce() -> String) -> bool {
+        self.evaluation.choices.choose(true, question)
     }
 
     /// Goes on where the result is yes.
     pub(super) fn when(&mut self, result: Maybe) -> Next<'static> {
+        self.when_usually(result, false)
+    }
+
+    /// The same, where an unknown result usually is this.
+    fn when_usually(&mut self, result: Maybe, usual: bool) -> Next<'static> {
         let yes = match result {
             Maybe::Yes => true,
             Maybe::No => false,
             Maybe::Unknown => {
                 let why = self.registers.why().to_owned();
-                self.choose(|| why)
+                self.evaluation.choices.choose(usual, || why)
             }
         };
         if yes { Next::Expression } else { Next::Rule }
@@ -282,7 +286,7 @@ impl<'e, 'a> Machine<'e, 'a> {
             Some(read) if read.unknown == 0 => self.registers.store(to, read.bytes),
             Some(read) => self.registers.store_partly(to, read.bytes, read.unknown, field(layer, offset)),
             None => {
-                if !self.choose(|| "whether the packet has data there".to_owned()) {
+                if !self.presume(|| "whether the packet has data there".to_owned()) {
                     return Next::Rule;
                 }
                 self.registers.store_unknown(to, length, "data of the packet");
@@ -371,7 +375,7 @@ impl<'e, 'a> Machine<'e, 'a> {
         }
         let key = key.to_vec();
         self.evaluation.added.push((self.table, name.to_owned(), key));
-        if !self.choose(|| format!("set {name}: whether it has room")) {
+        if !self.presume(|| format!("set {name}: whether it has room")) {
             return if inverted { Next::Expression } else { Next::Rule };
         }
         match metered.map(|meter| self.metered(meter)) {
@@ -427,8 +431,8 @@ fn field(layer: Layer, offset: usize) -> &'static str {
     match (layer, offset) {
         (Layer::Link, 0..6) => "the destination's hardware address",
         (Layer::Link, 6..12) => "the source's hardware address",
-        (Layer::Transport, 0) => "the source port",
-        (Layer::Transport, 2) => "the destination port",
+        (Layer::Transport, 0) => choices::SOURCE_PORT,
+        (Layer::Transport, 2) => choices::DESTINATION_PORT,
         (Layer::Link, _) => "a field of the link header",
         (Layer::Network, _) => "a field of the network header",
         (Layer::Transport, _) => "a field of the transport header",

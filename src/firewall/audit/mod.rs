@@ -15,7 +15,7 @@
 //! | `network`, `routing` | interfaces, bridges, routes; the routing decision |
 //! | `packet`, `frame` | the packet in question; the packet on its way |
 //! | `compiled`, `decisive`, `sets`, `stations` | names resolved, base chains in order, what of a rule decides, sets and hardware addresses indexed |
-//! | `registers`, `machine`, `loads`, `extensions` | running a chain |
+//! | `registers`, `machine`, `loads`, `extensions`, `exits` | running a chain: once, and as often as it may go either way |
 //! | `walk`, `bridging`, `borrowing`, `translate` | the hooks in order, and what the kernel does between them |
 //! | `flows`, `ports` | a flow as a whole: its first packet and the answer; of many ports at once |
 //! | `keys`, `listing` | elements and rules in nft's words |
@@ -31,6 +31,7 @@ mod choices;
 mod compiled;
 mod decisive;
 mod decode;
+mod exits;
 mod explanation;
 mod expressions;
 mod extensions;
@@ -77,6 +78,7 @@ pub use flows::{Arrival, EPHEMERAL, Named, Outcome, Place, Stop};
 pub use frame::{Flow, State, Tuple};
 pub use packet::{Content, Entry, Mac, Packet, Transport};
 pub use ports::told_apart as ports_told_apart;
+pub use routing::way_to;
 pub use walk::Fate;
 
 /// A network namespace as the audit sees it.
@@ -91,6 +93,19 @@ pub struct Kernel {
 
 /// More ways than this through open questions are not gone: the answer is then unknown.
 pub const MOST_WAYS: usize = 256;
+/// Where only the verdict is wanted, and some ways arrive and some do not, no more ways than this are gone.
+const ENOUGH_WAYS: usize = 8;
+
+/// How much is wanted of an evaluation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Detail {
+    /// How it ends, and on what that depends.
+    Verdict,
+    /// By which rules, too, each way that it may end.
+    Ways,
+    /// All that it meets, too.
+    Steps,
+}
 
 impl Kernel {
     /// Makes a ruleset ready: indexes its sets, orders its chains.
@@ -132,38 +147,46 @@ impl Kernel {
 
     /// What becomes of a packet that begins a flow, with all that it meets.
     pub fn explain(&self, packet: &Packet) -> Explanation {
-        self.evaluate(packet, None, true)
+        self.evaluate(packet, None, Detail::Steps)
     }
 
     /// The same, of a packet of a flow that is known: an answer, or a later one.
     pub fn explain_in(&self, packet: &Packet, flow: &Flow) -> Explanation {
-        self.evaluate(packet, Some(flow), true)
+        self.evaluate(packet, Some(flow), Detail::Steps)
     }
 
     /// What becomes of a packet that begins a flow (or is of `flow`): how it ends, and the flow, without what it meets.
     pub fn outcome(&self, packet: &Packet, flow: Option<&Flow>) -> Explanation {
-        self.evaluate(packet, flow, false)
+        self.evaluate(packet, flow, Detail::Ways)
     }
 
     /// What becomes of a packet that begins a flow, without the way: for many packets.
     pub fn judge(&self, packet: &Packet) -> Judgement {
-        self.evaluate(packet, None, false).judgement
+        self.evaluate(packet, None, Detail::Verdict).judgement
     }
 
-    fn evaluate(&self, packet: &Packet, flow: Option<&Flow>, traced: bool) -> Explanation {
-        let mut choices = Choices::default();
-        let mut ways = Vec::new();
+    fn evaluate(&self, packet: &Packet, flow: Option<&Flow>, detail: Detail) -> Explanation {
+        let mut choices = Choices::new(detail != Detail::Verdict);
+        let (mut ways, mut kinds) = (Vec::new(), 0_u8);
         loop {
-            ways.push(self.one_way(packet, flow, traced, &mut choices));
+            let way = self.one_way(packet, flow, detail == Detail::Steps, &mut choices);
+            let kind = explanation::kind(&way.fate);
+            choices.ended(kind);
+            kinds |= kind;
+            ways.push(way);
             if !choices.next_run() {
                 let passed = self.passed_by(packet, &ways);
                 let arrives = ways.iter().any(|way| way.fate == Fate::Delivered);
                 let mut unmodelled = self.network.unmodelled_for(&passed, arrives);
                 unmodelled.extend(self.mute(packet, &ways, &passed));
-                return Explanation::of(packet, ways, false).but_for(&unmodelled);
+                return Explanation::of(packet, ways, choices.finish()).but_for(&unmodelled);
+            }
+            let clear = kinds & explanation::ARRIVES != 0 && kinds != explanation::ARRIVES;
+            if detail == Detail::Verdict && clear && ways.len() >= ENOUGH_WAYS {
+                return Explanation::of(packet, ways, choices.finish());
             }
             if ways.len() == MOST_WAYS {
-                return Explanation::of(packet, ways, true);
+                return Explanation::of(packet, ways, choices.finish()).cut();
             }
         }
     }
@@ -211,16 +234,16 @@ impl Kernel {
             trace,
             added: Vec::new(),
         };
-        let (fate, flow) = match Walk::new(&mut evaluation, packet, 0, flow.cloned()) {
+        let (fate, flow, taken_by) = match Walk::new(&mut evaluation, packet, 0, flow.cloned()) {
             Some(mut walk) => {
                 let fate = walk.go(packet.entry);
-                (fate, walk.frame.tracking.flow().cloned())
+                (fate, walk.frame.tracking.flow().cloned(), walk.frame.taken_by)
             }
-            None => (Fate::Lost("its addresses are of two families".to_owned()), None),
+            None => (Fate::Lost("its addresses are of two families".to_owned()), None, None),
         };
-        let Trace { met, stopped_by, passed, led_by, taken_by, .. } = std::mem::take(&mut evaluation.trace);
+        let Trace { met, stopped_by, passed, led_by, .. } = std::mem::take(&mut evaluation.trace);
         let steps = met.into_iter().map(|met| explanation::step(&self.compiled, &self.network, met)).collect();
-        let assuming = choices.asked().map(|(question, answer)| (question.to_owned(), answer)).collect();
+        let assuming = choices.assumed().map(|(question, answer)| (question.to_string(), *answer)).collect();
         Way { fate, assuming, steps, flow, stopped_by, passed, led_by, taken_by }
     }
 }

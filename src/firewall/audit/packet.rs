@@ -90,7 +90,7 @@ pub enum Transport {
 const ROOM: usize = 80;
 
 /// Header bytes, of which some may be unknown.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Bytes {
     data: [u8; ROOM],
     /// A bit a byte.
@@ -150,7 +150,7 @@ pub(super) fn mask(count: usize) -> u128 {
 }
 
 /// Headers of one frame.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Headers {
     pub(super) link: Bytes,
     pub(super) network: Bytes,

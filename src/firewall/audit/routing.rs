@@ -68,6 +68,14 @@ pub(super) fn route(network: &Network, question: &Question) -> Answer {
     Answer::None
 }
 
+/// The way on which this machine sends to an address of somebody else; `None` where there is none, or more than one.
+pub fn way_to(network: &Network, address: IpAddr) -> Option<Way> {
+    match route(network, &Question::to(address)) {
+        Answer::Route { kind: RouteKind::Unicast, way, .. } => way,
+        _ => None,
+    }
+}
+
 fn answer(route: &Route) -> Answer {
     let way = match route.ways.as_slice() {
         _ if route.opaque => {

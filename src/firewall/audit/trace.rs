@@ -67,10 +67,8 @@ pub(super) struct Trace {
     pub(super) stopped_by: Option<Place>,
     /// rules of filters that let it pass by name,
     pub(super) passed: Vec<Place>,
-    /// what gave it another destination,
+    /// and what gave it another destination.
     pub(super) led_by: Option<Place>,
-    /// and what gave it to a socket.
-    pub(super) taken_by: Option<Place>,
 }
 
 impl Trace {

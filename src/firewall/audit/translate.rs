@@ -24,7 +24,7 @@ pub(super) fn track(evaluation: &mut Evaluation<'_>, frame: &mut Frame, known: O
     };
     let is_new = known.is_none() && frame.tracking.flow().is_some();
     let full = || "whether conntrack, which is full (net.netfilter.nf_conntrack_max), forgets another flow".to_owned();
-    if is_new && evaluation.network.sysctls.conntrack_is_full && !evaluation.choices.choose(full) {
+    if is_new && evaluation.network.sysctls.conntrack_is_full && !evaluation.choices.choose(true, full) {
         return Err(Fate::Lost("conntrack is full (net.netfilter.nf_conntrack_max)".to_owned()));
     }
     Ok(())
@@ -50,7 +50,7 @@ fn begin(evaluation: &mut Evaluation<'_>, frame: &Frame) -> Tracking {
             Some(0b10 | 0b10_0010) => new(),
             // In the middle of a connection that was not seen to begin.
             Some(0b1_0000 | 0b11_0000) => {
-                let open = || evaluation.choices.choose(|| "whether nf_conntrack_tcp_loose is on".to_owned());
+                let open = || evaluation.choices.choose(true, || "whether nf_conntrack_tcp_loose is on".to_owned());
                 let loose = evaluation.network.sysctls.nf_conntrack_tcp_loose.unwrap_or_else(open);
                 if loose { new() } else { Tracking::Invalid }
             }

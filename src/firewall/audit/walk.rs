@@ -77,6 +77,7 @@ impl<'e, 'a> Walk<'e, 'a> {
             mark: Some(mark),
             packet_type: None,
             tracking: Tracking::None,
+            taken_by: None,
         };
         Some(Self { evaluation, frame, known, prerouted: false, gateway: None })
     }
@@ -379,7 +380,7 @@ impl<'e, 'a> Walk<'e, 'a> {
         if !on {
             return Err(Fate::Lost(format!("forwarding is off at {}", interface.name)));
         }
-        if self.evaluation.trace.taken_by.is_some() {
+        if self.frame.taken_by.is_some() {
             return Err(Fate::Lost("it was given to a socket (tproxy), and such packets are not forwarded".to_owned()));
         }
         if self.frame.packet_type != Some(HOST) {
