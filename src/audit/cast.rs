@@ -48,6 +48,8 @@ pub enum Seat {
         address: Ipv4Addr,
         /// The party's, where it is known.
         mac: Option<Mac>,
+        /// Other interfaces by which what is for it may leave.
+        others: Vec<u32>,
     },
     /// In another party's namespace, by its place.
     Shares(usize),
@@ -152,7 +154,10 @@ impl Cast {
         };
         let Seat::Beyond { interface, above, own, .. } = self.seats[place] else { return found };
         let party = Party { name: who.to_owned(), addresses: vec![address.into()], ..self.parties[place].clone() };
-        self.seat(party, Seat::Beyond { interface, above, own, address, mac });
+        let on_link =
+            network.interface(link).is_some_and(|it| it.addresses.iter().any(|net| net.contains(address.into())));
+        let others = if on_link { Vec::new() } else { neighbourhood::interfaces_out(network) };
+        self.seat(party, Seat::Beyond { interface, above, own, address, mac, others });
         Ok(self.parties.len() - 1)
     }
 
@@ -265,5 +270,5 @@ fn stranger(name: String, kind: PartyKind, stranger: &Stranger) -> Party {
 
 fn beyond(stranger: &Stranger) -> Seat {
     let Stranger { interface, above, own, address, mac, .. } = *stranger;
-    Seat::Beyond { interface, above, own, address, mac }
+    Seat::Beyond { interface, above, own, address, mac, others: stranger.others.clone() }
 }

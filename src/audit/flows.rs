@@ -7,6 +7,7 @@ use super::cast::{Cast, Seat};
 use super::intended::{self, Should};
 use super::ports;
 use super::reading::Reading;
+use crate::firewall::audit::sockets::Socket;
 use crate::model::audit::{Intended, PartyKind, PartyPort, Reason, Service, Way};
 use crate::model::{Endpoint, NetworkOptions, PortRange, Protocol, Published};
 
@@ -44,7 +45,7 @@ pub(super) struct Flows<'a> {
 }
 
 /// The port of names.
-const DOMAIN: u16 = 53;
+pub(super) const DOMAIN: u16 = 53;
 
 const NOWHERE: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
 
@@ -246,11 +247,17 @@ impl<'a> Flows<'a> {
         let mut flows =
             self.at_host(from, to, options.gateway(), |service, address| intended::to_host(options, service, address));
         // Names are asked for at the usual port, which leads to where the daemon answers; there is no other way to it.
-        for flow in &mut flows {
-            if let (Service::Ports(ports), Reason::HostAlways) = (&mut flow.service, &flow.reason) {
-                (ports.first, ports.last, flow.port) = (DOMAIN, DOMAIN, DOMAIN);
-            }
-        }
+        let mut asked: Vec<Protocol> = Vec::new();
+        flows.retain_mut(|flow| {
+            let (Service::Ports(ports), Reason::HostAlways) = (&mut flow.service, &flow.reason) else { return true };
+            let tcp = ports.protocol == Protocol::Tcp;
+            let listens = |socket: &Socket| socket.tcp == tcp && Some(socket.port) == options.dns_port;
+            flow.listening = Some(self.reading.sockets.iter().any(listens));
+            (ports.first, ports.last, flow.port) = (DOMAIN, DOMAIN, DOMAIN);
+            let again = asked.contains(&ports.protocol);
+            asked.push(ports.protocol);
+            !again
+        });
         flows
     }
 

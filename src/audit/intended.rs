@@ -2,8 +2,9 @@
 
 use std::net::Ipv4Addr;
 
+use super::flows::DOMAIN;
 use crate::model::audit::{Intended, PartyPort, Reason, Service, Way};
-use crate::model::{ContainerId, Endpoint, NetworkOptions, Published};
+use crate::model::{ContainerId, Endpoint, NetworkOptions, PortRange, Protocol, Published};
 
 /// What should be, why, and by which way it goes.
 pub(super) type Should = (Intended, Reason, Way);
@@ -40,9 +41,12 @@ pub(super) fn from_beyond(port: Option<&PartyPort>) -> Should {
 
 /// From a container to what listens on this machine.
 pub(super) fn to_host(options: &NetworkOptions, service: Service, address: Ipv4Addr) -> Should {
+    // Names are asked for at the usual port, which leads to where the daemon answers.
     let names = options.dns_port.is_some_and(|dns| match service {
-        Service::Ports(ports) => ports.first == dns && ports.last == dns && address == options.gateway(),
-        Service::Echo => false,
+        Service::Ports(PortRange { protocol: Protocol::Tcp | Protocol::Udp, first, last }) => {
+            first == last && [dns, DOMAIN].contains(&first) && address == options.gateway()
+        }
+        Service::Ports(_) | Service::Echo => false,
     });
     match options.host_access {
         _ if names || service == Service::Echo => (Intended::Allow, Reason::HostAlways, Way::Direct),
@@ -77,7 +81,7 @@ pub(super) fn row_text(row: &Published) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Link, MacAddr, Names, PortRange};
+    use crate::model::{Link, MacAddr, Names};
 
     fn endpoint(links: &[(&ContainerId, &str)]) -> Endpoint {
         Endpoint {
@@ -140,6 +144,10 @@ mod tests {
         let gateway = options.gateway();
         let asked = |text: &str, address| to_host(&options, service(text), address).1;
         assert_eq!(asked("61053/udp", gateway), Reason::HostAlways);
+        assert_eq!(asked("53/udp", gateway), Reason::HostAlways);
+        assert_eq!(asked("53/tcp", gateway), Reason::HostAlways);
+        assert_eq!(asked("53-54/udp", gateway), Reason::NoHostAccess);
+        assert_eq!(asked("53/udp", Ipv4Addr::new(192, 0, 2, 1)), Reason::NoHostAccess);
         assert_eq!(asked("61053/udp", Ipv4Addr::new(192, 0, 2, 1)), Reason::NoHostAccess);
         assert_eq!(asked("icmp", gateway), Reason::HostAlways);
         assert_eq!(asked("22/tcp", gateway), Reason::NoHostAccess);

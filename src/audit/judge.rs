@@ -4,12 +4,12 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::cast::{Cast, Seat};
 use super::deciders::{Decides, Whose};
-use super::flows::Flow;
+use super::flows::{DOMAIN, Flow};
 use super::inside::Inside;
 use super::reading::Reading;
 use crate::firewall::audit::{Content, Entry, Outcome, Packet, Place, Stop, Transport};
 use crate::model::Protocol;
-use crate::model::audit::{Reason, Service, Verdict, Way};
+use crate::model::audit::{Service, Verdict, Way};
 
 /// The kernel's verdict about some ports of a flow.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,7 +73,7 @@ impl<'a> Judge<'a> {
         let outcomes = self.reading.kernel.flows(first, last, |source, port| with_ports(&packet, flow, source, port));
         let mut judged: Vec<Judged> = Vec::new();
         for (row, end, outcome) in outcomes {
-            let (verdict, decides) = self.outcome(flow, row, row == end, outcome);
+            let (verdict, decides) = self.outcome(flow, row, outcome);
             let here = Judged { skipped: row - first, last: end - first, verdict, decides };
             if verdict != Verdict::Allow || !self.is_changed(flow) {
                 push(&mut judged, here);
@@ -119,7 +119,8 @@ impl<'a> Judge<'a> {
         Some(Packet { entry, source_mac: mac, destination_mac: None, vlan: None, content })
     }
 
-    fn outcome(&self, flow: &Flow, port: u16, exact: bool, outcome: Outcome) -> (Verdict, Option<Decides>) {
+    /// Of a row of ports that begins with this one.
+    fn outcome(&self, flow: &Flow, port: u16, outcome: Outcome) -> (Verdict, Option<Decides>) {
         let host = |place: Place| (Whose::Host, place);
         match outcome {
             Outcome::Stopped { by: Stop::Rule(place), answer } => {
@@ -130,29 +131,47 @@ impl<'a> Judge<'a> {
             Outcome::Passes { arrival, by, led_by } => {
                 let skipped = port - flow.port;
                 let expected = match flow.service {
-                    // Names: asked for at port 53, answered where the daemon listens.
-                    Service::Ports(_) if flow.reason == Reason::HostAlways => self.names_port(),
-                    Service::Ports(ports) if exact => Some(ports.first + skipped),
-                    _ => None,
+                    Service::Ports(ports) => Some(ports.first + skipped),
+                    Service::Echo => None,
                 };
-                let right = match &self.cast.seats[flow.to] {
+                let there = match &self.cast.seats[flow.to] {
                     Seat::Bridged { endpoint, port } => {
                         arrival.destination.0 == IpAddr::V4(endpoint.address)
                             && (arrival.at == Entry::Interface(port.unwrap_or(0)) || self.at_bridge(arrival.at))
                     }
-                    Seat::Beyond { interface, above, address, .. } => {
-                        let there = [*interface, *above].map(Entry::Interface).contains(&arrival.at);
+                    Seat::Beyond { interface, above, address, others, .. } => {
+                        let here = |at: &u32| arrival.at == Entry::Interface(*at);
+                        let there = [interface, above].into_iter().chain(others).any(here);
                         there && arrival.destination.0 == IpAddr::V4(*address)
                     }
                     _ => arrival.at == Entry::Local,
                 };
-                let right = right && expected.is_none_or(|port| arrival.destination.1.is_none_or(|to| to == port));
-                if right {
+                let to = arrival.destination;
+                let same_port = to.1.is_none_or(|to| expected.is_none_or(|port| to == port));
+                if there && (same_port || self.are_names(flow, port) && to.1 == self.names_port()) {
                     return (Verdict::Allow, self.names_it(&by).map(|place| Decides::Passes(host(place))));
+                }
+                // It is led to nobody else, and yet it does not come there.
+                if let (None, Entry::Interface(at)) = (led_by, arrival.at)
+                    && to.0 == IpAddr::V4(flow.address)
+                {
+                    let name = self
+                        .reading
+                        .kernel
+                        .network()
+                        .interface(at)
+                        .map_or_else(|| at.to_string(), |it| it.name.clone());
+                    return (Verdict::Deny, Some(Decides::Kernel(format!("it leaves by {name} instead"), false)));
                 }
                 (Verdict::Deny, Some(Decides::Elsewhere(led_by.map(host), arrival.destination)))
             }
         }
+    }
+
+    /// Names are asked for at the bridge's port 53.
+    fn are_names(&self, flow: &Flow, port: u16) -> bool {
+        let options = self.reading.intent.as_ref().map(|intent| &intent.options);
+        port == DOMAIN && options.is_some_and(|options| options.gateway() == flow.address)
     }
 
     /// Where the daemon answers names.

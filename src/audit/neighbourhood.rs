@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnetwork::{IpNetwork, Ipv4Network};
 
-use crate::firewall::audit::Mac;
-use crate::firewall::audit::network::{Interface, Neighbour, Network, Route, RouteKind, Way};
+use crate::firewall::audit::network::{Interface, Neighbour, Network, Route, RouteKind, RoutingAction, Way};
+use crate::firewall::audit::{Mac, way_to};
 use crate::model::Intent;
 
 /// One who stands for all that are where it is.
@@ -25,6 +25,8 @@ pub(super) struct Stranger {
     pub(super) address: Ipv4Addr,
     /// Its hardware address, where this machine knows it.
     pub(super) mac: Option<Mac>,
+    /// Other interfaces that lead to it.
+    pub(super) others: Vec<u32>,
 }
 
 impl Stranger {
@@ -66,7 +68,7 @@ fn neighbour(network: &Network, interface: &Interface, subnet: Ipv4Network) -> O
     let free = || subnet.iter().find(|address| !own(*address) && !reserved(*address)).map(|address| (address, None));
     let (address, mac) = known.or_else(free)?;
     let (index, link) = (interface.index, interface.name.clone());
-    Some(Stranger { interface: index, link, above: index, own: subnet.ip(), address, mac })
+    Some(Stranger { interface: index, link, above: index, own: subnet.ip(), address, mac, others: Vec::new() })
 }
 
 /// On an operator's bridge: behind each port that is no container's somebody who is known to be there, else an address
@@ -93,7 +95,7 @@ pub(super) fn at_bridge(network: &Network, intent: &Intent) -> Vec<Stranger> {
         })?;
         taken.insert(address);
         let (interface, link, above) = (port.index, port.name.clone(), bridge.index);
-        Some(Stranger { interface, link, above, own, address, mac: Some(mac) })
+        Some(Stranger { interface, link, above, own, address, mac: Some(mac), others: Vec::new() })
     };
     others.filter_map(somebody).collect()
 }
@@ -116,26 +118,47 @@ pub(super) fn nobodys(port: u32) -> Mac {
 /// Addresses of documentation and of nobody (RFC 5737, RFC 2544), one of which stands for the outside.
 const NOBODY: [[u8; 4]; 4] = [[198, 51, 100, 1], [203, 0, 113, 1], [192, 0, 2, 1], [198, 18, 0, 1]];
 
-/// Who is behind the default route; `None` where there is none. `guests` are those at the bridge's ports.
+/// Ways out: of default routes in tables that any routing rule asks, those of the main table first.
+fn ways_out(network: &Network) -> Vec<Way> {
+    const MAIN: u32 = 254;
+    let asked = |table: u32| network.rules.iter().any(|rule| rule.v4 && rule.action == RoutingAction::Table(table));
+    let mut routes: Vec<&Route> = network
+        .routes
+        .iter()
+        .filter(|route| {
+            let default = route.destination.is_ipv4() && route.destination.prefix() == 0;
+            default && route.kind == RouteKind::Unicast && asked(route.table)
+        })
+        .collect();
+    routes.sort_by_key(|route| (route.table != MAIN, route.metric));
+    routes.iter().flat_map(|route| route.ways.iter().copied()).collect()
+}
+
+/// The interfaces by which what is on no link may leave.
+pub(super) fn interfaces_out(network: &Network) -> Vec<u32> {
+    ways_out(network).into_iter().map(|way| way.interface).collect()
+}
+
+/// Who is behind the default route; `None` where there is none. Where this machine sends without a mark it is seen to be;
+/// but whatever other way out a packet takes leads there, too. `guests` are those at the bridge's ports.
 pub(super) fn outside(network: &Network, guests: &[Stranger]) -> Option<Stranger> {
     let v4 = || network.routes.iter().filter(|route| route.destination.is_ipv4());
-    let default =
-        |route: &&Route| route.destination.prefix() == 0 && route.kind == RouteKind::Unicast && !route.ways.is_empty();
-    let route = v4().filter(default).min_by_key(|route| route.metric)?;
-    let way = route.ways.first()?;
-    let interface = network.interface(way.interface)?;
+    let first = *ways_out(network).first()?;
     let elsewhere = |address: Ipv4Addr| {
         v4().any(|route| route.destination.prefix() != 0 && route.destination.contains(IpAddr::V4(address)))
     };
     let address = NOBODY.into_iter().map(Ipv4Addr::from).find(|address| !elsewhere(*address))?;
+    let way = way_to(network, address.into()).unwrap_or(first);
+    let interface = network.interface(way.interface)?;
+    let others = interfaces_out(network);
     let own = interface.addresses.iter().find_map(|address| match address {
         IpNetwork::V4(v4) => Some(v4.ip()),
         IpNetwork::V6(_) => None,
     });
     let (own, above) = (own?, interface.index);
-    Some(match gateway(network, way, guests) {
-        Some((port, mac)) => Stranger { own, above, address, mac, ..port.clone() },
-        None => Stranger { interface: above, link: interface.name.clone(), above, own, address, mac: None },
+    Some(match gateway(network, &way, guests) {
+        Some((port, mac)) => Stranger { own, above, address, mac, others, ..port.clone() },
+        None => Stranger { interface: above, link: interface.name.clone(), above, own, address, mac: None, others },
     })
 }
 
@@ -150,8 +173,12 @@ fn gateway<'s>(network: &Network, way: &Way, guests: &'s [Stranger]) -> Option<(
     guests.find(|guest| behind(guest.interface)).map(|guest| (guest, Some(mac)))
 }
 
-/// The link that an address is on or behind, by the longest prefix.
+/// The link that an address is on or behind: where this machine sends what is for it or, if it does not, by the longest
+/// prefix.
 pub(super) fn towards(network: &Network, address: Ipv4Addr) -> Option<u32> {
+    if let Some(way) = way_to(network, address.into()) {
+        return Some(way.interface);
+    }
     let routes = network.routes.iter().filter(|route| {
         route.kind == RouteKind::Unicast && route.destination.contains(IpAddr::V4(address)) && !route.ways.is_empty()
     });
@@ -162,7 +189,7 @@ pub(super) fn towards(network: &Network, address: Ipv4Addr) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::firewall::audit::network::ForwardingEntry;
+    use crate::firewall::audit::network::{ForwardingEntry, RoutingRule};
     use crate::model::{ContainerId, Endpoint, MacAddr, Names, NetworkOptions};
 
     fn interface(index: u32, name: &str, address: &str) -> Interface {
@@ -173,7 +200,7 @@ mod tests {
     fn network() -> Network {
         let bridge = interface(3, "pontoon0", "172.17.0.1/16");
         let interfaces = vec![interface(2, "eth0", "192.0.2.1/24"), bridge, interface(4, "wg0", "10.9.0.0/31")];
-        Network { interfaces, ..Network::default() }
+        Network { interfaces, rules: vec![RoutingRule::usual(32_766, 254)], ..Network::default() }
     }
 
     #[test]
@@ -207,6 +234,22 @@ mod tests {
         );
     }
 
+    #[test]
+    fn the_outside_is_where_this_machine_sends_and_wherever_else_a_way_out_leads() {
+        let mut network = network();
+        let other = |table| Route { table, metric: 0, ..default_by(4, None) };
+        network.routes = vec![other(100), Route { metric: 100, ..default_by(2, None) }];
+        let seen = |network: &Network| outside(network, &[]).map(|it| (it.interface, it.others));
+        assert_eq!(seen(&network), Some((2, vec![2])), "no rule asks table 100");
+        network.rules.insert(0, RoutingRule { mark: Some((5, 0xff)), ..RoutingRule::usual(100, 100) });
+        assert_eq!(seen(&network), Some((2, vec![2, 4])));
+        network.rules.insert(0, RoutingRule::usual(50, 100));
+        assert_eq!(seen(&network), Some((4, vec![2, 4])));
+        network.routes = vec![other(100)];
+        network.rules = vec![RoutingRule { mark: Some((5, 0xff)), ..RoutingRule::usual(100, 100) }];
+        assert_eq!(seen(&network), Some((4, vec![4])), "by a mark alone");
+    }
+
     /// An operator's bridge with a container's port, a network card and a virtual machine.
     fn shared() -> (Network, Intent) {
         let port = |index, name| Interface {
@@ -224,6 +267,7 @@ mod tests {
             interfaces,
             forwarding: vec![behind([2; 6], 4), behind([5; 6], 5), behind([6; 6], 6)],
             neighbours: vec![known(2, [2; 6]), known(254, [5; 6])],
+            rules: vec![RoutingRule::usual(32_766, 254)],
             ..Network::default()
         };
         let options = NetworkOptions {

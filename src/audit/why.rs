@@ -7,7 +7,7 @@ use super::judge::{Judge, Judged};
 use super::reading::Reading;
 use super::{AuditError, evidence, matrix, openings, ports};
 use crate::firewall::audit::listing::Listing;
-use crate::model::audit::{Cell, Entry, Intended, Reason, Service, VERSION, Verdict, Why, WhyWay};
+use crate::model::audit::{Cell, Entry, Intended, Reason, Service, VERSION, Verdict, Way, Why, WhyWay};
 
 /// What is asked.
 #[derive(Clone, Debug)]
@@ -70,7 +70,8 @@ impl Seen<'_> {
             _ => Vec::new(),
         };
         let port = (flow.service != Service::Echo).then(|| flow.port + judged.skipped);
-        let packet = self.judge.first_packet(flow, port);
+        // What stays within a namespace never comes to the host's.
+        let packet = self.judge.first_packet(flow, port).filter(|_| flow.by != Way::Shared);
         let rule = decides
             .and_then(|decides| evidence::decider(self.reading, self.cast, decides, packet.as_ref(), self.listing));
         let said = decides.map(|decides| decides.words(self.reading, self.cast));
