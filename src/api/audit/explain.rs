@@ -24,10 +24,14 @@ pub(in crate::api) async fn explain(api: &Api, query: &Query) -> Result<Response
         let packet = packet.map_err(|error| ApiError::bad_request(error.to_string()))?;
         // Without nft's words there are the handles.
         let listing = Listing::read().unwrap_or_default();
-        let explanation = kernel.explain(&packet).in_words(&listing);
+        let (explanation, from) = kernel.explain_usual(&packet);
+        let explanation = explanation.in_words(&listing);
+        // Nobody said from which port: it is from one of those that programs get.
+        let assumed = from.map(|(first, last)| format!("sport={first}-{last}"));
         Ok::<_, ApiError>(json!({
             "version": 1,
             "packet": words,
+            "assumed": assumed,
             "generation": kernel.ruleset().generation,
             "unmodelled": kernel.network().unmodelled,
             "explanation": explanation.described(kernel.network()),

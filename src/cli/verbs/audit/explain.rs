@@ -81,6 +81,9 @@ fn text(answer: &Value, all: bool) -> String {
         text += &assumed.concat();
         text += body;
     }
+    if let Some(assumed) = answer["assumed"].as_str() {
+        let _ = writeln!(text, "from a port of a program that chose none: {assumed}");
+    }
     for what in list(&answer["unmodelled"]) {
         let _ = writeln!(text, "not looked at: {}", word(what));
     }
@@ -132,6 +135,7 @@ mod tests {
     fn the_way_in_lines() {
         let answer = serde_json::json!({
             "unmodelled": ["an XDP program at eth0"],
+            "assumed": "sport=32768-60999",
             "explanation": { "judgement": "drop", "ways": [{ "end": "it is dropped", "assuming": [], "steps": [
                 { "step": "hook", "family": "ip", "hook": "forward", "device": null },
                 { "step": "rule", "family": "inet", "table": "t", "chain": "c", "handle": 3, "comment": null,
@@ -141,6 +145,7 @@ mod tests {
             ] }] },
         });
         let expected = "DROP\n  ip forward\n    inet t c handle 4 \"no\": drop\n  => it is dropped\n\
+                        from a port of a program that chose none: sport=32768-60999\n\
                         not looked at: an XDP program at eth0\n";
         assert_eq!(text(&answer, false), expected);
         assert!(text(&answer, true).contains("handle 3: no match"));
