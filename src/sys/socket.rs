@@ -54,6 +54,17 @@ pub fn bind_packet(socket: impl AsFd, interface: u32) -> io::Result<()> {
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Reads an option of a socket into `buffer`, which says by its beginning what is asked for where the option wants that; how
+/// much of it the kernel wrote.
+pub fn read_option(socket: impl AsFd, level: i32, option: i32, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut length: libc::socklen_t = buffer.len().try_into().map_err(|_| io::ErrorKind::InvalidInput)?;
+    // SAFETY: `buffer` is valid for reads and writes of `length` bytes, which is its own length; the kernel keeps neither.
+    let done = unsafe {
+        libc::getsockopt(socket.as_fd().as_raw_fd(), level, option, buffer.as_mut_ptr().cast(), &raw mut length)
+    };
+    if done == 0 { Ok(length as usize) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Puts a frame onto an interface of the socket's namespace, whether the socket is bound or not.
 pub fn send_frame(socket: impl AsFd, interface: u32, frame: &[u8]) -> io::Result<()> {
     let address = link(interface, 0)?;

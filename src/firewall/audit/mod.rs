@@ -38,6 +38,7 @@ mod extensions;
 mod flows;
 mod frame;
 mod keys;
+mod legacy;
 mod links;
 pub mod listing;
 mod loads;

@@ -17,7 +17,7 @@ use super::bytecode::{Expression, Family, Ruleset, Table, Verdict};
 use super::links::{self, Known};
 use super::netlink::Netlink;
 use super::network::{Interface, InterfaceSysctls, Network, SOCKET_LOOKUP, Sysctls};
-use super::{decode, routes, sockets};
+use super::{decode, legacy, routes, sockets};
 use crate::sys::{bpf, socket};
 
 /// What went wrong while reading.
@@ -191,7 +191,7 @@ const ANY: [u8; 16] = [0; 16];
 const AF_BRIDGE: u8 = 7;
 
 fn network(route: &mut Netlink) -> Result<Network, SnapshotError> {
-    let mut network = Network { sysctls: sysctls(), unmodelled: legacy_iptables(), ..Network::default() };
+    let mut network = Network { sysctls: sysctls(), unmodelled: legacy::tables(), ..Network::default() };
     let all = for_all();
     for message in route.dump(GET_LINK, &ANY).map_err(failed("interfaces"))? {
         let Some(mut interface) = links::interface(&message.body) else { continue };
@@ -369,17 +369,6 @@ fn combined(own: InterfaceSysctls, all: InterfaceSysctls) -> InterfaceSysctls {
         drop_unicast_in_l2_multicast: own.drop_unicast_in_l2_multicast || all.drop_unicast_in_l2_multicast,
         ..own
     }
-}
-
-/// The legacy iptables keeps its tables where nf_tables does not see them.
-fn legacy_iptables() -> Vec<String> {
-    let names = [("ip_tables_names", "iptables"), ("ip6_tables_names", "ip6tables"), ("arp_tables_names", "arptables")];
-    let tables = names.iter().filter_map(|(file, program)| {
-        let text = std::fs::read_to_string(Path::new("/proc/thread-self/net").join(file)).ok()?;
-        let tables: Vec<&str> = text.split_whitespace().collect();
-        (!tables.is_empty()).then(|| format!("tables of the legacy {program}: {}", tables.join(", ")))
-    });
-    tables.collect()
 }
 
 #[cfg(test)]
