@@ -8,7 +8,7 @@ use super::bytecode::{Meter, Reject, Translation};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the headers document each")]
 pub enum Extension {
-    /// Matches always and changes nothing: comment; LOG, NFLOG, TCPMSS, CHECKSUM, TRACE, …
+    /// Matches always and changes nothing: comment; LOG, NFLOG, TCPMSS, CHECKSUM, TRACE, TEE (which sends a copy), …
     Transparent(String),
     /// `xt_conntrack`, `xt_state`.
     Conntrack(Box<Conntrack>),
@@ -239,7 +239,7 @@ fn multiport(info: Info<'_>) -> Option<Extension> {
 
 fn known_target(name: &str, revision: u32, info: Info<'_>) -> Option<Extension> {
     Some(match (name, revision) {
-        ("LOG" | "NFLOG" | "ULOG" | "TCPMSS" | "CHECKSUM" | "TRACE" | "AUDIT" | "CLASSIFY" | "LED", _) => {
+        ("LOG" | "NFLOG" | "ULOG" | "TCPMSS" | "CHECKSUM" | "TRACE" | "AUDIT" | "CLASSIFY" | "LED" | "TEE", _) => {
             Extension::Transparent(name.to_owned())
         }
         ("MARK", 2) => Extension::SetMark { mark: info.u32(0)?, mask: info.u32(4)? },
