@@ -115,8 +115,10 @@ pub(super) fn nobodys(port: u32) -> Mac {
     [0x02, 0, a, b, c, d]
 }
 
-/// Addresses of documentation and of nobody (RFC 5737, RFC 2544), one of which stands for the outside.
-const NOBODY: [[u8; 4]; 4] = [[198, 51, 100, 1], [203, 0, 113, 1], [192, 0, 2, 1], [198, 18, 0, 1]];
+/// Addresses of which one stands for the outside, to which nothing is sent. They are real ones, each elsewhere: those that
+/// nobody has (RFC 5737, RFC 2544) are on lists that many hosts block.
+pub(super) const OUTSIDE: [Ipv4Addr; 4] =
+    [Ipv4Addr::new(9, 9, 9, 77), Ipv4Addr::new(8, 8, 8, 77), Ipv4Addr::new(1, 1, 1, 77), Ipv4Addr::new(193, 0, 14, 77)];
 
 /// Ways out: of default routes in tables that any routing rule asks, those of the main table first.
 fn ways_out(network: &Network) -> Vec<Way> {
@@ -147,7 +149,7 @@ pub(super) fn outside(network: &Network, guests: &[Stranger]) -> Option<Stranger
     let elsewhere = |address: Ipv4Addr| {
         v4().any(|route| route.destination.prefix() != 0 && route.destination.contains(IpAddr::V4(address)))
     };
-    let address = NOBODY.into_iter().map(Ipv4Addr::from).find(|address| !elsewhere(*address))?;
+    let address = OUTSIDE.into_iter().find(|address| !elsewhere(*address))?;
     let way = way_to(network, address.into()).unwrap_or(first);
     let interface = network.interface(way.interface)?;
     let others = interfaces_out(network);
@@ -225,13 +227,10 @@ mod tests {
     fn the_outside_is_where_only_the_default_route_leads() {
         let mut network = network();
         assert_eq!(outside(&network, &[]), None);
-        let known = Route { destination: "198.51.100.0/24".parse().expect("network"), ..default_by(2, None) };
+        let known = Route { destination: "9.9.9.0/24".parse().expect("network"), ..default_by(2, None) };
         network.routes = vec![default_by(2, None), known];
         let outside = outside(&network, &[]).expect("there is a default route");
-        assert_eq!(
-            (outside.address, outside.own, outside.interface),
-            ([203, 0, 113, 1].into(), [192, 0, 2, 1].into(), 2)
-        );
+        assert_eq!((outside.address, outside.own, outside.interface), ([8, 8, 8, 77].into(), [192, 0, 2, 1].into(), 2));
     }
 
     #[test]
