@@ -74,6 +74,13 @@ const INSIDE: &[Tampering] = &[
         cure: By("INWEB ip route add default via 172.17.0.1"),
     },
     Tampering {
+        command: "INWEB ip link set eth0 down",
+        kinds: &["inside-down"],
+        words: "eth0 of web is down",
+        bite: Unpublishes,
+        cure: By("INWEB ip link set eth0 up; INWEB ip route add default via 172.17.0.1"),
+    },
+    Tampering {
         command: "INDB ip link set lo down",
         kinds: &["inside-loopback-down"],
         words: "lo is down inside of db",
@@ -252,4 +259,47 @@ fn what_a_container_may_do_to_itself_is_told_apart() {
         answer["own_doing"].as_array().expect("a list").iter().filter_map(|it| it["what"].as_str()).collect();
     assert!(own.iter().any(|what| what.contains("router has the address 10.9.0.1/24")), "{own:?}");
     assert!(own.iter().any(|what| what.contains("router has a route to 10.10.0.0/24")), "{own:?}");
+}
+
+/// Who was to have no network gets one from the host.
+#[test]
+fn a_closed_container_that_somebody_opens() {
+    let host = daemon(&["--repair=false"]);
+    let scene = Scene::on(&host);
+    let vault = host.run("busybox").name("vault").flags(&["--net", "none"]).cmd(&["sleep", "1000"]).start();
+    scene.clean("beside a closed container");
+    let (pid, inside) = (vault.pid(), format!("nsenter --target {} --net", vault.pid()));
+    for (place, up, words) in [
+        (
+            host.lan(),
+            format!(
+                "ip link add mvc link lan0 type macvlan mode bridge && ip link set mvc netns {pid} && \
+                 {inside} ip link set mvc up && {inside} ip addr add 192.0.2.77/24 dev mvc"
+            ),
+            "vault has an interface mvc (192.0.2.77/24), and should have none but lo: it is closed",
+        ),
+        (
+            host.itself(),
+            format!(
+                "ip link add vhost type veth peer name mvc netns {pid} && ip link set vhost up && \
+                 {inside} ip link set mvc up && {inside} ip addr add 192.0.2.77/32 dev mvc && \
+                 ip route add 192.0.2.77/32 dev vhost && {inside} ip route add default dev mvc"
+            ),
+            "vault has an interface mvc (192.0.2.77/32), and should have none but lo: it is closed",
+        ),
+    ] {
+        let reached = || place.pings("192.0.2.77");
+        assert!(!reached());
+        host.sh(&up).ok();
+        until("it is reached", reached);
+        let (answer, code) = scene.drift(&[]);
+        let all = answer["differences"].as_array().cloned().unwrap_or_default();
+        let told = all
+            .iter()
+            .any(|it| it["kind"] == "inside-link-added" && it["what"] == words && it["containers"][0] == "vault");
+        assert!(told && code == 3, "{answer:#}");
+        host.sh(&format!("{inside} ip link del mvc")).ok();
+        scene.clean("without it");
+        assert!(!reached());
+    }
 }

@@ -108,6 +108,26 @@ pub(super) fn forwards() -> bool {
     super::parameters::now("net/ipv4/ip_forward").is_some_and(|value| value != "0")
 }
 
+/// What has come into the namespace of a container that has no network but its own loopback (`--net none`).
+pub(super) fn closed(name: &str, inside: &Inside) -> Vec<Difference> {
+    let interfaces = inside.network.interfaces.iter();
+    let tell = |other: &Interface| {
+        // Each interface has one of IPv6's by itself, on its link.
+        let chosen =
+            other.addresses.iter().filter(|it| !matches!(it.ip(), IpAddr::V6(v6) if v6.is_unicast_link_local()));
+        let addresses: Vec<String> = chosen.map(ToString::to_string).collect();
+        let with = if addresses.is_empty() { String::new() } else { format!(" ({})", addresses.join(", ")) };
+        let what = format!("{name} has an interface {}{with}, and should have none but lo: it is closed", other.name);
+        of(name, theirs(Subject::Inside, "inside-link-added", what, anew(name)))
+    };
+    interfaces.filter(|it| !it.loopback && is_added(it)).map(tell).collect()
+}
+
+/// Whether somebody put it there, or uses what the kernel puts there.
+fn is_added(interface: &Interface) -> bool {
+    interface.up || !KERNELS.contains(&interface.name.as_str())
+}
+
 /// Everything that differs. `asked`: parameters that it was started with, by their dotted names.
 pub(super) fn differences(
     endpoint: &Endpoint,
@@ -176,7 +196,7 @@ impl Look<'_> {
         }
         for other in &self.network.interfaces {
             let expected = other.loopback || other.name == "eth0";
-            if !expected && (other.up || !KERNELS.contains(&other.name.as_str())) {
+            if !expected && is_added(other) {
                 let what = format!("{name} has an interface {} besides eth0", other.name);
                 found.push(self.tell("inside-link-added", what));
             }
@@ -325,6 +345,24 @@ mod tests {
         let found = differences(&endpoint, &NetworkOptions::usual(), &inside, &asked, &fresh);
         assert!(found.iter().all(|it| it.remedy.is_some() && it.containers == ["web"]));
         found.into_iter().map(|difference| difference.kind).collect()
+    }
+
+    #[test]
+    fn a_closed_one_has_its_loopback_alone() {
+        let named = |index, name: &str| Interface { index, name: name.to_owned(), ..Interface::default() };
+        let lo = Interface { loopback: true, ..named(1, "lo") };
+        let inside = |interfaces| Inside {
+            network: Network { interfaces, ..Network::default() },
+            tables: vec![],
+            forwards: true,
+            parameters: BTreeMap::new(),
+        };
+        assert_eq!(closed("vault", &inside(vec![lo.clone(), named(2, "tunl0")])), []);
+        let added = Interface { addresses: vec!["192.0.2.77/24".parse().expect("network")], ..named(3, "mvc") };
+        let found = closed("vault", &inside(vec![lo, added]));
+        let what = "vault has an interface mvc (192.0.2.77/24), and should have none but lo: it is closed";
+        assert_eq!(found.iter().map(|it| it.what.as_str()).collect::<Vec<_>>(), [what]);
+        assert!(found[0].kind == "inside-link-added" && found[0].containers == ["vault"]);
     }
 
     #[test]

@@ -261,6 +261,15 @@ async fn look(engine: &Engine, depth: Depth) -> Result<Found, DriftError> {
     found.unchecked.extend(unchecked);
     if depth == Depth::Whole {
         look_deeper(engine, network, running, &mut found).await?;
+        // A port whose other end is down passes nothing either, and is none the worse for it.
+        let down: BTreeSet<String> = found
+            .differences
+            .iter()
+            .chain(&found.own_doing)
+            .filter(|it| it.kind == "inside-down")
+            .flat_map(|it| it.containers.iter().cloned())
+            .collect();
+        found.differences.retain(|it| it.kind != "port-blocked" || !it.containers.iter().any(|of| down.contains(of)));
     }
     Ok(found)
 }
@@ -281,10 +290,17 @@ async fn look_deeper(
         for container in running.iter().filter(|it| has_own_namespace(it)) {
             let Some(namespace) = namespaces::of_process(container) else { continue };
             found.differences.extend(namespaces::difference(container, &namespace));
-            let Some(endpoint) = &container.attached else { continue };
             match inside::read(&namespace) {
                 Ok(inside) => {
-                    let differences = inside::differences(endpoint, &options, &inside, &container.spec.sysctls, &fresh);
+                    let differences = match &container.attached {
+                        Some(endpoint) => {
+                            inside::differences(endpoint, &options, &inside, &container.spec.sysctls, &fresh)
+                        }
+                        None if container.spec.network.mode == NetworkMode::None => {
+                            inside::closed(container.name.as_str(), &inside)
+                        }
+                        None => continue,
+                    };
                     let own = inside::may_itself(container) || joined.contains(&container.sandbox);
                     let place = if own { &mut found.own_doing } else { &mut found.differences };
                     place.extend(differences);
