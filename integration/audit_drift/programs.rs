@@ -3,7 +3,9 @@
 //!
 //! Programs at netfilter's hooks are not tried here: every namespace of the machine sees them, those of other tests, too.
 
-use super::{Bite, Scene, daemon, of_kind};
+use super::Bite::{Quiet, Unpublishes};
+use super::Cure::By;
+use super::{Bite, Scene, Tampering, daemon, of_kind};
 use crate::harness::bpf::{Hook, drops_all};
 use crate::harness::{Host, eventually, until};
 
@@ -46,6 +48,60 @@ fn programs_at_ports_and_in_namespaces() {
     let inside = host.path(&scene.spell("/proc/DBPID/ns/net"));
     let lookup = "inside of db: a BPF program that chooses sockets for what arrives (sk_lookup)";
     suffers(&host, &scene, &inside, Hook::SocketLookup, "inside-program", lookup);
+}
+
+/// Where the LAN comes in, programs and filters decide about each published port.
+#[test]
+fn at_the_interface_to_the_lan() {
+    let host = daemon(&["--repair=false"]);
+    let scene = Scene::on(&host);
+    for (hook, kind, words) in [
+        (Hook::Xdp("lan0"), "xdp-program", "an XDP program at lan0 sees frames before the firewall does"),
+        (Hook::TcxIngress("lan0"), "tcx-program", "a tcx program at lan0 sees frames before the firewall does"),
+    ] {
+        assert!(!scene.bitten(Unpublishes), "before {hook:?}");
+        let program = drops_all(&host.netns(), hook);
+        eventually(&format!("{hook:?} is found"), || {
+            let (answer, code) = scene.drift(&[]);
+            let what = answer["differences"][0]["what"].as_str().unwrap_or_default();
+            if of_kind(&answer) == [kind] && what.contains(words) && code == 3 {
+                Ok(())
+            } else {
+                Err(format!("{answer:#}"))
+            }
+        });
+        assert!(scene.bitten(Unpublishes), "{hook:?} drops");
+        drop(program);
+        scene.clean(&format!("after {hook:?}"));
+    }
+    scene.suffers_all(&[
+        Tampering {
+            command: "tc qdisc add dev lan0 root tbf rate 8bit burst 10 latency 1ms",
+            kinds: &["tc-queue"],
+            words: "lan0 has a tc queue tbf, which may delay or drop what passes",
+            bite: Unpublishes,
+            cure: By("tc qdisc del dev lan0 root"),
+        },
+        // Which filters there are depends on the kernel's modules.
+        Tampering {
+            command: "tc qdisc add dev lan0 clsact",
+            kinds: &["tc-queue"],
+            words: "lan0 has a tc clsact: its filters see frames before the firewall does",
+            bite: Quiet,
+            cure: By("tc qdisc del dev lan0 clsact"),
+        },
+    ]);
+    // What was there before the daemon is the operator's, and is said.
+    host.sh("tc qdisc add dev lan0 clsact").ok();
+    host.stop_daemon();
+    host.restart_daemon();
+    scene.clean("with the operator's own filters");
+    let said = scene.drift(&[]).0["unchecked"].to_string();
+    assert!(said.contains("what tc's clsact at lan0 does: it was there when the daemon began"), "{said}");
+    // Interfaces that lead nowhere are nobody's business here.
+    host.sh("ip link add other type veth peer name another; ip link set other up; tc qdisc add dev other clsact").ok();
+    scene.clean("beside what is at an interface without addresses");
+    host.sh("ip link del other").ok();
 }
 
 /// What chooses the host's sockets sees what is for the host, and nothing else.

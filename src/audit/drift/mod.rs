@@ -9,6 +9,7 @@
 //! | [`crate::firewall`] (`compare`) | the daemon's tables, rule by rule and element by element |
 //! | `wire` | the bridge, its ports, its forwarding table, who has which hardware address |
 //! | `parameters` | kernel parameters |
+//! | `programs` | programs and queues at interfaces |
 //! | `routes`, `foreign` | what others' routes and rules do to containers' traffic |
 //! | `namespaces`, `inside` | pins of network namespaces, and what is in these |
 //! | [`crate::firewall::strays`] | flows in conntrack |
@@ -24,6 +25,7 @@ mod inside;
 mod keep;
 mod namespaces;
 mod parameters;
+mod programs;
 mod routes;
 mod wire;
 
@@ -240,14 +242,20 @@ async fn look(engine: &Engine, depth: Depth) -> Result<Found, DriftError> {
 
     let wire = wire(engine, network, endpoints(&containers, &open), &in_flux);
     found.differences.extend(wire.differences(kernel.network()));
-    found.differences.extend(wire::programs(&network.options, kernel.network()));
-    let began = &engine.ledger().beginning().parameters;
+    let ports = running.iter().filter_map(|it| it.attached.as_ref()).map(|it| it.port.as_str()).collect();
+    let beginning = engine.ledger().beginning();
+    let (new, before) = programs::differences(&network.options, kernel.network(), &ports, &beginning.unmodelled);
+    found.differences.extend(new);
+    found.unchecked.extend(before.into_iter().map(|what| was_there(&what)));
+    let began = &beginning.parameters;
     let kept = network.bridge.parameters();
     found.differences.extend(parameters::differences(&network.options, &kept, began, parameters::now));
     found.differences.extend(network.firewall.differences().await?);
     found.differences.extend(routes::differences(&network.options, kernel.network()));
-    found.differences.extend(routes::no_default(kernel.network(), engine.ledger().beginning().default_route));
-    found.differences.extend(unmodelled(engine, kernel.network()));
+    found.differences.extend(routes::no_default(kernel.network(), beginning.default_route));
+    let (new, before) = unmodelled(&beginning.unmodelled, kernel.network());
+    found.differences.extend(new);
+    found.unchecked.extend(before);
     let known: Vec<_> = running.iter().filter_map(|it| it.attached.as_ref()).collect();
     let hosts: Vec<_> = known.iter().map(|it| (it.address.into(), it.mac.0, it.port.as_str())).collect();
     let kernel = kernel.knowing(&network.options.bridge, hosts);
@@ -346,9 +354,9 @@ fn admission(engine: &Engine, network: &Network) -> Admission {
     Admission::of(&network.options, network.bridge.is_own(), &endpoints, local)
 }
 
-/// What cannot be looked into, and was not there when the daemon began. What is at one interface `wire` tells, and what rules
-/// for ARP do `foreign`.
-fn unmodelled(engine: &Engine, links: &Links) -> Vec<Difference> {
+/// What cannot be looked into: what was not there when the daemon began, and lines about what was. What is at one interface
+/// `programs` tells, and what rules for ARP do `foreign`.
+fn unmodelled(began: &[String], links: &Links) -> (Vec<Difference>, Vec<String>) {
     const KINDS: [(&str, &str, &str); 3] = [
         (
             "tables of the legacy",
@@ -358,15 +366,22 @@ fn unmodelled(engine: &Engine, links: &Links) -> Vec<Difference> {
         ("an IPsec policy", "ipsec-policy", "look at it with `ip xfrm policy`"),
         ("a BPF program", "bpf-program", "look at it with `bpftool link`, and end the program that holds it"),
     ];
-    let began = &engine.ledger().beginning().unmodelled;
-    let new = links.unmodelled.iter().filter(|what| !began.contains(what));
-    let tell = |what: &String| {
-        let (.., kind, remedy) = KINDS.iter().find(|(begins, ..)| what.starts_with(begins))?;
+    let kind = |what: &String| KINDS.iter().find(|(begins, ..)| what.starts_with(begins));
+    let (before, new): (Vec<_>, Vec<_>) =
+        links.unmodelled.iter().filter(|what| kind(what).is_some()).partition(|what| began.contains(what));
+    let tell = |what: &&String| {
+        let (_, kind, remedy) = kind(what)?;
         let are = if what.starts_with("tables") { "are" } else { "is" };
         let what = format!("there {are} {what}, which came since the daemon began");
         Some(difference::theirs(Subject::Foreign, kind, what, *remedy))
     };
-    new.filter_map(tell).collect()
+    (new.iter().filter_map(tell).collect(), before.into_iter().map(|what| was_there(what)).collect())
+}
+
+/// A line about what is not looked into, and is no difference.
+fn was_there(what: &str) -> String {
+    let (it, does) = if what.starts_with("tables") { ("they were", "do") } else { ("it was", "does") };
+    format!("what {what} {does}: {it} there when the daemon began")
 }
 
 /// Those that have a place on the bridge, with the index of their port.

@@ -381,40 +381,5 @@ fn flag_differs(kind: u16, flag: &str, is: u32, endpoint: &Endpoint) -> Differen
     ours(Subject::Port, &format!("port-{}", flag.replace('_', "-")), what)
 }
 
-/// Programs and queues at the bridge and its ports, which see frames before the firewall does.
-pub(super) fn programs(options: &NetworkOptions, network: &Network) -> Vec<Difference> {
-    let Some(bridge) = network.named(&options.bridge) else { return Vec::new() };
-    let ours = |it: &&Interface| it.index == bridge.index || it.master == Some(bridge.index);
-    let mut differences = Vec::new();
-    for interface in network.interfaces.iter().filter(ours) {
-        let name = &interface.name;
-        if interface.xdp {
-            let what = format!("an XDP program at {name} sees frames before the firewall does");
-            let remedy = format!("look at it with `bpftool net`, take it off with `ip link set {name} xdp off`");
-            differences.push(theirs(Subject::Foreign, "xdp-program", what, remedy));
-        }
-        if interface.tcx {
-            let what = format!("a tcx program at {name} sees frames before the firewall does, or last");
-            let remedy = "look at it with `bpftool net` and `bpftool link`, and end the program that holds it";
-            differences.push(theirs(Subject::Foreign, "tcx-program", what, remedy));
-        }
-        let queues = network.queues.iter().filter(|queue| queue.interface == interface.index);
-        for queue in queues.filter(|queue| queue.kind != "noqueue") {
-            let what = match queue.kind.as_str() {
-                "clsact" | "ingress" => {
-                    format!("{name} has a tc {}: its filters see frames before the firewall does", queue.kind)
-                }
-                kind => format!("{name} has a tc queue {kind}, which may delay or drop what passes"),
-            };
-            let place = if ["clsact", "ingress"].contains(&queue.kind.as_str()) { queue.kind.as_str() } else { "root" };
-            let remedy = format!(
-                "look at it with `tc filter show dev {name} ingress`, take it off with `tc qdisc del dev {name} {place}`"
-            );
-            differences.push(theirs(Subject::Foreign, "tc-queue", what, remedy));
-        }
-    }
-    differences
-}
-
 #[cfg(test)]
 mod tests;

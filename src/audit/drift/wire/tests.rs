@@ -77,7 +77,8 @@ fn kinds(own: bool, change: impl FnOnce(&mut Network)) -> Vec<String> {
         endpoints: vec![(&endpoint, Some(PORT))],
         in_flux: ["veth1111111".to_owned()].into(),
     };
-    let found = wire.differences(&network).into_iter().chain(programs(&options, &network));
+    let seen = super::super::programs::differences(&options, &network, &[endpoint.port.as_str()].into(), &[]).0;
+    let found = wire.differences(&network).into_iter().chain(seen);
     found.map(|difference| difference.kind).collect()
 }
 
