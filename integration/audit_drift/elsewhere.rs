@@ -6,11 +6,11 @@ use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, listen, setsockopt, socket, sockopt,
 };
 
-use super::Bite::{Closes, Deafens, Quiet, Unpublishes};
+use super::Bite::{Closes, Deafens, Publishes, Quiet, Shuts, Unpublishes};
 use super::Cure::{By, Repair};
 use super::{Scene, Tampering, daemon, of_kind};
 use crate::harness::packets::within;
-use crate::harness::{Host, eventually};
+use crate::harness::{Host, eventually, until};
 
 const PARAMETERS: &[Tampering] = &[
     Tampering {
@@ -245,6 +245,34 @@ const TABLES: &[Tampering] = &[
         cure: By("nft delete table netdev evil"),
     },
     Tampering {
+        command: "nft 'table ip evil { chain c { type filter hook prerouting priority -310; ip saddr WEBAT dup to 192.0.2.2; }; }'",
+        kinds: &["foreign-copy"],
+        words: "in chain c of table ip evil sends copies elsewhere of what web sends to db on 80/tcp, by its link",
+        bite: Quiet,
+        cure: By("nft delete table ip evil"),
+    },
+    Tampering {
+        command: "nft 'table ip evil { chain c { type nat hook output priority -150; tcp dport 8080 dnat to DBAT:81; }; }'",
+        kinds: &["foreign-dnat"],
+        words: "sends elsewhere what this host itself sends to 127.0.0.1 for web on the published port 8080/tcp",
+        bite: Shuts,
+        cure: By("nft delete table ip evil"),
+    },
+    Tampering {
+        command: "nft 'table ip evil { chain c { type nat hook prerouting priority -110; iifname lan0 tcp dport 7777 dnat to WEBAT:80; }; }'",
+        kinds: &["foreign-dnat"],
+        words: "leads what comes from outside for this host's port 7777/tcp to web, which is not published there",
+        bite: Publishes,
+        cure: By("nft delete table ip evil"),
+    },
+    Tampering {
+        command: "nft 'table ip evil { chain c { type nat hook postrouting priority 50; ip saddr WEBAT ip daddr DBAT snat to 172.17.0.99; }; }'",
+        kinds: &["foreign-snat"],
+        words: "in chain c of table ip evil hides the sender of what web sends to db on 80/tcp, by its link",
+        bite: Quiet,
+        cure: By("nft delete table ip evil"),
+    },
+    Tampering {
         command: "nft add table ip TABLE",
         kinds: &["table-impostor"],
         words: "table ip TABLE is called like pontoon's",
@@ -278,6 +306,24 @@ fn who_is_kept_apart_on_the_bridge() {
     host.stop_daemon();
     host.restart_daemon();
     let scene = Scene::on(&host);
+    // What nobody has is no sample of what is outside; where only some is blocked, that is no difference.
+    let nobodys = "0.0.0.0/8, 198.18.0.0/15, 198.51.100.0/24, 203.0.113.0/24, 224.0.0.0/4, 240.0.0.0/4";
+    host.sh(&format!(
+        "nft 'table ip bogons {{ set s {{ type ipv4_addr; flags interval; elements = {{ {nobodys} }}; }}; \
+         chain c {{ type filter hook forward priority 0; ip saddr @s drop; ip daddr @s drop; }}; }}'"
+    ))
+    .ok();
+    scene.clean("beside a list of addresses that nobody has");
+    let said = &scene.drift(&[]).0["unchecked"];
+    assert!(said.is_null(), "{said}");
+    host.sh("nft add rule ip bogons c ip daddr 9.9.9.0/24 drop").ok();
+    scene.clean("where a part of the outside is blocked");
+    let said = scene.drift(&[]).0["unchecked"].to_string();
+    assert!(
+        said.contains("sends to the outside on 443/tcp") && said.contains("depends on whom outside it is for"),
+        "{said}"
+    );
+    host.sh("nft delete table ip bogons").ok();
     scene.suffers_all(APART);
 }
 
@@ -328,7 +374,7 @@ fn what_tables_of_others_do() {
     host.sh(
         "nft 'table inet other { chain f { type filter hook forward priority 0; policy accept; tcp dport 9 drop; }; \
          chain i { type filter hook input priority 0; policy accept; iifname \"lan0\" tcp dport 22 accept; }; \
-         chain m { type filter hook prerouting priority -150; meta mark set 7; }; }'",
+         chain m { type filter hook prerouting priority -150; meta mark set 7; log group 5; }; }'",
     )
     .ok();
     scene.clean("beside another's table");
@@ -377,4 +423,158 @@ fn what_tproxy_gives_to_a_program() {
     drop((takes, taken));
     scene.clean("when nobody waits any more");
     host.sh("nft delete table ip evil; ip rule del priority 90; ip route flush table 100").ok();
+}
+
+/// Copies are seen where they go, and told wherever the rule stands.
+#[test]
+fn copies_of_what_containers_send() {
+    let host = daemon(&["--repair=false"]);
+    let scene = Scene::on(&host);
+    let counter =
+        "nft 'table ip seen { chain c { type filter hook prerouting priority 0; ip daddr 172.17.0.0/16 counter; }; }'";
+    host.lan().sh(counter).ok();
+    let seen = || !host.lan().sh("nft list table ip seen").ok().contains("packets 0 ");
+    assert!(scene.connects("INWEB", "DBAT/80") && !seen());
+    for (up, down) in [
+        (
+            "nft 'table ip evil { chain c { type filter hook prerouting priority -310; ip saddr WEBAT dup to 192.0.2.2; }; }'",
+            "nft delete table ip evil",
+        ),
+        (
+            "nft 'table ip evil { chain c { type filter hook forward priority 0; ip daddr WEBAT dup to 192.0.2.2; }; }'",
+            "nft delete table ip evil",
+        ),
+        (
+            "nft 'table netdev evil { chain c { type filter hook egress device pontoon0 priority 0; dup to lan0; }; }'",
+            "nft delete table netdev evil",
+        ),
+    ] {
+        host.sh(&scene.spell(up)).ok();
+        eventually(&format!("`{up}` is told"), || {
+            let (answer, code) = scene.drift(&[]);
+            if of_kind(&answer) == ["foreign-copy"] && code == 3 { Ok(()) } else { Err(format!("{answer:#}")) }
+        });
+        if !up.contains("netdev") {
+            assert!(scene.connects("INWEB", "DBAT/80") && seen(), "`{up}`: copies arrive");
+        }
+        host.sh(down).ok();
+        scene.clean(&format!("after `{up}`"));
+        host.lan().sh(&format!("nft delete table ip seen; {counter}")).ok();
+    }
+}
+
+/// Who is made to look like another gets where that one gets.
+#[test]
+fn who_is_made_to_look_like_another() {
+    let host = daemon(&["--repair=false"]);
+    let scene = Scene::on(&host);
+    let scratch = host.run("busybox").name("scratch").cmd(&["sleep", "1000"]).start();
+    scene.clean("beside a third");
+    let spell = |text: &str| scene.spell(text).replace("SCRATCHAT", &scratch.address());
+    let heard = || {
+        let text = host.sh(&scene.spell("INDB awk '/^Tcp: [0-9]/ {print $11}' /proc/net/snmp")).ok();
+        text.trim().parse::<u64>().expect("a number")
+    };
+    let knocks = || {
+        let before = heard();
+        scratch.sh(&scene.spell("nc -w 1 DBAT 80 </dev/null"));
+        heard() > before
+    };
+    assert!(!knocks(), "no link opens it");
+    for rules in [
+        "ip saddr SCRATCHAT ip daddr DBAT tcp dport 80 ip saddr set WEBAT",
+        "ip saddr SCRATCHAT ip daddr DBAT tcp dport 80 ip saddr set WEBAT; \
+         ip saddr DBAT ip daddr WEBAT tcp sport 80 ip daddr set SCRATCHAT",
+    ] {
+        host.sh(&spell(&format!(
+            "nft 'table ip evil {{ chain c {{ type filter hook prerouting priority -310; {rules}; }}; }}'"
+        )))
+        .ok();
+        eventually(&format!("`{rules}` is told"), || {
+            let (answer, code) = scene.drift(&[]);
+            let all = answer["differences"].as_array().cloned().unwrap_or_default();
+            let words = "rule with handle 2 in chain c of table ip evil lets pass what nothing admits: what scratch sends to db on 80/tcp";
+            let told = all.iter().any(|it| it["kind"] == "foreign-accept" && it["what"] == words);
+            if told && code == 3 { Ok(()) } else { Err(format!("{answer:#}")) }
+        });
+        assert!(knocks(), "`{rules}` lets it in");
+        host.sh("nft delete table ip evil").ok();
+        scene.clean(&format!("after `{rules}`"));
+        // What was begun is tried again for a while, and reset.
+        until("nothing gets there any more", || !knocks());
+    }
+}
+
+/// Who only looks at a table of the legacy iptables makes it, and it does nothing.
+#[test]
+fn tables_of_the_legacy_iptables() {
+    let host = daemon(&["--repair=false"]);
+    let scene = Scene::on(&host);
+    let why = || host.pontoon(&["audit", "why", "web", "db", "80/tcp"]).code;
+    host.sh("iptables-legacy -L && iptables-legacy -t nat -L && ip6tables-legacy -L").ok();
+    assert!(host.sh("cat /proc/net/ip_tables_names").ok().contains("nat"), "they are there");
+    scene.clean("after a look");
+    assert_eq!(why(), 0);
+    for (up, down) in [
+        ("iptables-legacy -P FORWARD DROP", "iptables-legacy -P FORWARD ACCEPT"),
+        ("iptables-legacy -A FORWARD -p tcp --dport 80 -j DROP", "iptables-legacy -F FORWARD"),
+    ] {
+        scene.suffers(&Tampering {
+            command: up,
+            kinds: &["legacy-tables"],
+            words: "there are tables of the legacy iptables: filter, which came since the daemon began",
+            bite: Closes,
+            cure: By(down),
+        });
+    }
+    host.sh("iptables-legacy -A FORWARD -p tcp --dport 9 -j DROP").ok();
+    host.stop_daemon();
+    host.restart_daemon();
+    scene.clean("with rules that were there before the daemon");
+    let said = scene.drift(&[]).0["unchecked"].to_string();
+    assert!(said.contains("what tables of the legacy iptables: filter do: they were there"), "{said}");
+    assert_eq!(why(), 2);
+}
+
+/// On an operator's bridge, who is at its other ports reaches published ports by the host's address there.
+#[test]
+fn who_is_at_an_operators_bridge() {
+    let mut host = Host::bare();
+    host.sh("ip link add br7 type bridge && ip link set lan0 master br7 && ip address flush dev lan0 && \
+         ip address add 192.0.2.1/24 dev br7 && ip link set br7 up")
+        .ok();
+    host.start_daemon(&["--bridge", "br7", "--fixed-cidr", "192.0.2.128/25", "--icc=false", "--repair=false"]);
+    let _web = host.run("busybox").name("web").publish("8080:80").serving().start();
+    let drift = || {
+        let outcome = host.pontoon(&["audit", "drift", "--json"]);
+        let answer: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap_or_default();
+        (answer, outcome.code)
+    };
+    let clean = |when: &str| {
+        eventually(when, || match drift() {
+            (_, 0) => Ok(()),
+            (answer, _) => Err(format!("{answer:#}")),
+        });
+    };
+    let reached = || host.lan().sh("timeout 1 bash -c 'exec 3<>/dev/tcp/192.0.2.1/8080'").code == 0;
+    clean("nothing differs");
+    assert!(reached());
+    let rule = |port: u16| {
+        let chain = "type filter hook prerouting priority -310;";
+        host.sh(&format!("nft 'table ip evil {{ chain c {{ {chain} iifname br7 tcp dport {port} drop; }}; }}'")).ok();
+    };
+    rule(8080);
+    assert!(!reached());
+    eventually("it is told", || {
+        let (answer, code) = drift();
+        let words = "in chain c of table ip evil keeps from passing what is for web on the published port 8080/tcp";
+        let mut all = answer["differences"].as_array().into_iter().flatten();
+        let told = all.any(|it| it["what"].as_str().is_some_and(|what| what.contains(words)));
+        if of_kind(&answer) == ["foreign-drop"] && told && code == 3 { Ok(()) } else { Err(format!("{answer:#}")) }
+    });
+    host.sh("nft delete table ip evil").ok();
+    rule(8081);
+    assert!(reached());
+    clean("beside a rule about another port");
+    host.sh("nft delete table ip evil").ok();
 }

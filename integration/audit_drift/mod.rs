@@ -27,6 +27,10 @@ pub(super) enum Bite {
     Closes,
     /// The LAN does not get to `web`'s published port any more.
     Unpublishes,
+    /// The LAN gets to `web` by a port of the host's on which nothing is published.
+    Publishes,
+    /// The host itself does not get to `web`'s published port any more.
+    Shuts,
     /// Whoever is first (where a command is typed) gets no echo from the second any more.
     Deafens(&'static str, &'static str),
 }
@@ -125,6 +129,8 @@ impl<'h> Scene<'h> {
                 self.host.sh(&self.spell(&format!("{from} busybox ping -c 1 -W 1 {to}"))).code != 0
             }
             Bite::Closes => !self.connects("INWEB", "DBAT/80"),
+            Bite::Publishes => self.host.lan().sh("timeout 1 bash -c 'exec 3<>/dev/tcp/192.0.2.1/7777'").code == 0,
+            Bite::Shuts => !self.connects("", "127.0.0.1/8080"),
             Bite::Unpublishes => self.host.lan().sh("timeout 1 bash -c 'exec 3<>/dev/tcp/192.0.2.1/8080'").code != 0,
         }
     }

@@ -33,13 +33,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::neighbourhood::{self, Stranger};
 use crate::containers::engine::Network;
 use crate::containers::{Beginning, Container, Engine};
 use crate::firewall::audit::network::Network as Links;
 use crate::firewall::audit::{Kernel, snapshot};
 use crate::firewall::strays::Admission;
 use crate::model::audit::{Difference, Drift, Subject, VERSION};
-use crate::model::{ContainerId, Endpoint, NetworkMode};
+use crate::model::{ContainerId, Endpoint, Intent, NetworkMode};
 pub use keep::keep;
 use wire::Wire;
 
@@ -258,11 +259,20 @@ async fn look(engine: &Engine, depth: Depth) -> Result<Found, DriftError> {
     found.unchecked.extend(before);
     let known: Vec<_> = running.iter().filter_map(|it| it.attached.as_ref()).collect();
     let hosts: Vec<_> = known.iter().map(|it| (it.address.into(), it.mac.0, it.port.as_str())).collect();
+    let intent = Intent {
+        options: network.options.clone(),
+        endpoints: running.iter().filter_map(|it| Some((it.id.clone(), it.attached.clone()?))).collect(),
+    };
+    let guests = neighbourhood::at_bridge(kernel.network(), &intent);
+    let hosts = hosts.into_iter().chain(guests.iter().filter_map(Stranger::host));
     let kernel = kernel.knowing(&network.options.bridge, hosts);
     let (running, options) = (running.into_iter().cloned().collect::<Vec<_>>(), network.options.clone());
     let judged = tokio::task::spawn_blocking({
         let running = running.clone();
-        move || foreign::differences(&options, &running.iter().map(AsRef::as_ref).collect::<Vec<_>>(), &kernel)
+        move || {
+            let running: Vec<&Container> = running.iter().map(AsRef::as_ref).collect();
+            foreign::differences(&options, &running, &guests, &kernel)
+        }
     });
     let (differences, unchecked) = judged.await?;
     found.differences.extend(differences);

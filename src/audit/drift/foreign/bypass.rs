@@ -23,12 +23,17 @@ pub(super) fn differences<'a>(
             let Some((kind, does)) = deed(rule) else { continue };
             let (family, table, chain, handle) = (table.family.word(), &table.name, &chain.name, rule.handle);
             let of = devices.iter().copied().collect::<Vec<_>>().join(", ");
-            let what = format!("rule {handle} in chain {chain} of table {family} {table} {does} (at {of})");
+            let what = format!("rule with handle {handle} in chain {chain} of table {family} {table} {does} (at {of})");
             let remedy = format!("if nobody meant it: `nft delete rule {family} {table} {chain} handle {handle}`");
             found.push(theirs(Subject::Foreign, kind, what, remedy));
         }
     }
     found
+}
+
+/// Whether a table is at the bridge's devices: what it does there is told here.
+pub(super) fn is_told(network: &Network, bridge: u32, table: &Table) -> bool {
+    table.chains.iter().any(|chain| !ours(network, bridge, chain).is_empty())
 }
 
 /// Devices of a base chain that are the bridge or its ports.

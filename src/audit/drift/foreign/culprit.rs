@@ -1,12 +1,12 @@
 //! Which rule did it: the one that stopped the packet, else the one without which it fares as it should.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::effect::{Course, courses};
 use crate::firewall::audit::bytecode::{Expression, Rule, Ruleset, Translation};
 use crate::firewall::audit::network::{Network, RoutingRule};
 use crate::firewall::audit::xt::Extension;
-use crate::firewall::audit::{Kernel, Packet, Place, Step};
+use crate::firewall::audit::{Flow, Kernel, Packet, Place, Step};
 
 /// What made the difference.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,6 +52,38 @@ impl<'a> Search<'a> {
         let unusual = kernel.network().rules.iter().filter(|rule| rule.v4 && !rule.is_usual());
         let routing = (unusual.map(|rule| rule.priority).collect(), usual);
         Self { kernel, bridge, own, routing, without: HashMap::new(), without_routing: None }
+    }
+
+    pub(super) fn kernel(&self) -> &'a Kernel {
+        self.kernel
+    }
+
+    pub(super) fn bridge(&self) -> Option<u32> {
+        self.bridge
+    }
+
+    /// Whether any rule of others sends copies of packets elsewhere.
+    pub(super) fn has_copies(&self) -> bool {
+        let tables = self.kernel.ruleset().tables.iter().zip(&self.own);
+        let rules = tables.filter(|(_, own)| !**own).flat_map(|(table, _)| &table.chains).flat_map(|it| &it.rules);
+        rules.into_iter().any(copies)
+    }
+
+    /// Those that a packet or its answer comes to.
+    pub(super) fn copied(&self, packet: &Packet) -> Vec<Place> {
+        let mut met: Vec<Place> = Vec::new();
+        for way in self.kernel.explain(packet).ways {
+            met.extend(self.matched(Some(&way.steps), copies));
+            if let Ok((answer, _)) = self.kernel.answer_to(packet, &way)
+                && let Some(flow) = way.flow.as_ref().map(Flow::answered)
+            {
+                let back = self.kernel.explain_in(&answer, &flow).ways;
+                met.extend(back.iter().flat_map(|way| self.matched(Some(&way.steps), copies)));
+            }
+        }
+        let mut seen = BTreeSet::new();
+        met.retain(|it| seen.insert((it.table, it.chain, it.rule)));
+        met
     }
 
     /// The place, if it is another's.
@@ -130,6 +162,10 @@ impl<'a> Search<'a> {
 
     /// Rules of others that matched on a way and do something.
     fn met(&self, steps: &Option<Vec<Step>>) -> Vec<Place> {
+        self.matched(steps.as_ref(), acts)
+    }
+
+    fn matched(&self, steps: Option<&Vec<Step>>, wanted: fn(&Rule) -> bool) -> Vec<Place> {
         let ruleset = self.kernel.ruleset();
         let place = |step: &Step| {
             let Step::Rule { family, table, chain, handle, matched: true, .. } = step else { return None };
@@ -139,9 +175,9 @@ impl<'a> Search<'a> {
             let chain = found.chains.iter().position(|it| it.name == *chain)?;
             let rule = found.chains[chain].rules.iter().position(|it| it.handle == *handle)?;
             let place = Place { table: at, chain, rule: Some(rule) };
-            self.foreign(Some(place)).filter(|_| acts(&found.chains[chain].rules[rule]))
+            self.foreign(Some(place)).filter(|_| wanted(&found.chains[chain].rules[rule]))
         };
-        steps.iter().flatten().filter_map(place).collect()
+        steps.into_iter().flatten().filter_map(place).collect()
     }
 
     fn without(&mut self, place: Place) -> Option<&Kernel> {
@@ -157,6 +193,15 @@ impl<'a> Search<'a> {
 
 fn alike(kernel: &Kernel, bridge: Option<u32>, packet: &Packet, should: &[Course]) -> bool {
     courses(kernel, bridge, packet).iter().all(|course| should.iter().any(|other| other.effect == course.effect))
+}
+
+/// Whether a rule sends copies elsewhere.
+fn copies(rule: &Rule) -> bool {
+    rule.expressions.iter().any(|expression| match expression {
+        Expression::Transparent(name) => *name == "dup",
+        Expression::Extension(Extension::Transparent(name)) => name == "TEE",
+        _ => false,
+    })
 }
 
 /// Whether a rule does more than to count, or to ask.

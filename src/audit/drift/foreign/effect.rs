@@ -50,6 +50,8 @@ pub(super) enum Source {
 #[derive(Clone, Debug)]
 pub(super) struct Course {
     pub(super) effect: Effect,
+    /// As whose the first packet arrives, if it does.
+    pub(super) arrives_as: Option<Source>,
     pub(super) stopped_by: Option<Place>,
     pub(super) led_by: Option<Place>,
     /// The rule that gave the first packet to a socket.
@@ -97,7 +99,7 @@ fn course(effect: Effect, way: &Way, before: Option<(&Way, Packet, Flow)>) -> Co
     let first = before.as_ref().map_or(way, |(before, ..)| before);
     let (led_by, taken_by) = (first.led_by, first.taken_by);
     let answer = before.map(|(_, packet, flow)| (packet, flow));
-    Course { effect, stopped_by: way.stopped_by, led_by, taken_by, asked, answer }
+    Course { effect, arrives_as: None, stopped_by: way.stopped_by, led_by, taken_by, asked, answer }
 }
 
 /// A first packet that arrives, by each way of its answer.
@@ -122,11 +124,12 @@ fn answered(kernel: &Kernel, bridge: Option<u32>, packet: &Packet, way: &Way) ->
             Fate::Unknown(what) => Effect::Unknown(what.clone()),
             Fate::Dropped | Fate::Rejected(_) | Fate::Lost(_) => Effect::Unanswered,
         };
-        match &flow {
+        let course = match &flow {
             Some(flow) => course(effect, back, Some((way, answer.clone(), flow.clone()))),
             // What conntrack does not see is explained by its first packet, where nothing stops the answer.
             None => Course { stopped_by: back.stopped_by, ..course(effect, way, None) },
-        }
+        };
+        Course { arrives_as: Some(source(network, packet, &arrival)), ..course }
     });
     courses.collect()
 }

@@ -9,32 +9,37 @@
 //! | file | what it is |
 //! |---|---|
 //! | `trials` | the packets |
+//! | `addresses` | whom rules name |
 //! | `effect` | what becomes of a flow, as far as it matters to those at its ends |
 //! | `culprit` | which rule did it |
 //! | `bypass` | rules that take frames past everything else |
 
+mod addresses;
 mod bypass;
 mod culprit;
 mod effect;
 mod trials;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
-use super::difference::theirs;
+use super::difference::{of, theirs};
+use crate::audit::neighbourhood::Stranger;
 use crate::containers::Container;
 use crate::firewall::audit::bytecode::{Family, Ruleset};
 use crate::firewall::audit::network::{Network, RoutingRule};
-use crate::firewall::audit::{Content, Kernel, ports_told_apart};
-use crate::model::NetworkOptions;
+use crate::firewall::audit::{Content, Kernel, Packet, ports_told_apart};
 use crate::model::audit::{Difference, Subject};
+use crate::model::{NetworkOptions, Port};
 use culprit::{Culprit, Search};
-use effect::{Course, Effect, Whither, courses};
-use trials::{Trial, trials};
+use effect::{Course, Effect, Source, Whither, courses};
+use trials::{Asked, Trial, trials};
 
 /// What others' rules change, and what cannot be said of them.
 pub(super) fn differences(
     options: &NetworkOptions,
     containers: &[&Container],
+    guests: &[Stranger],
     kernel: &Kernel,
 ) -> (Vec<Difference>, Vec<String>) {
     let (ruleset, network) = (kernel.ruleset(), kernel.network());
@@ -51,7 +56,10 @@ pub(super) fn differences(
     let (own, foreign) = ruleset.tables.iter().cloned().partition(|table| is_own(table.family, &table.name));
     let with = |tables| Ruleset { generation: ruleset.generation, tables };
     let usual = usual_rules(network);
-    let rows = ports_told_apart(&with(foreign), network);
+    let foreign = with(foreign);
+    let rows = ports_told_apart(&foreign, network);
+    let named = addresses::named(&foreign);
+    let asked = Asked { rows: rows.as_deref(), guests, named: &named };
     let alone = Kernel::new(with(own), Network { rules: usual.clone(), ..network.clone() });
     let bridge = network.named(&options.bridge).map(|bridge| bridge.index);
     if let Some(bridge) = bridge {
@@ -60,10 +68,27 @@ pub(super) fn differences(
     }
     let own = ruleset.tables.iter().map(|table| is_own(table.family, &table.name)).collect();
     let mut search = Search::new(kernel, bridge, own, usual);
-    let (trials, left_out) = trials(options, containers, network, rows.as_deref());
+    let (trials, left_out) = trials(options, containers, network, asked);
+    let strays = match addresses::translates(&foreign) {
+        true => trials::unpublished(options, containers, network, asked),
+        false => Vec::new(),
+    };
+    found.extend(unpublished(&mut search, &alone, containers, &strays));
     let mut culprits: BTreeMap<(&'static str, Culprit), Vec<(&Trial, bool)>> = BTreeMap::new();
     let mut open: BTreeMap<(String, Vec<String>), Vec<&Trial>> = BTreeMap::new();
+    let copies = search.has_copies();
+    let told: Vec<bool> = ruleset
+        .tables
+        .iter()
+        .map(|table| bridge.is_some_and(|bridge| bypass::is_told(network, bridge, table)))
+        .collect();
+    let mut partly: BTreeMap<Culprit, Vec<&Trial>> = BTreeMap::new();
     for trial in &trials {
+        for place in copies.then(|| search.copied(&trial.packet)).into_iter().flatten() {
+            if !told[place.table] {
+                culprits.entry(("foreign-copy", search.at(place))).or_default().push((trial, false));
+            }
+        }
         let is = courses(kernel, bridge, &trial.packet);
         let should = courses(&alone, bridge, &trial.packet);
         match compare(&search, &is, &should) {
@@ -73,6 +98,14 @@ pub(super) fn differences(
             }
             Compared::Differs(course) => {
                 let (culprit, deed) = search.culprit(&trial.packet, course, &should);
+                let alike = |packet: &Packet| {
+                    let (is, should) = (courses(kernel, bridge, packet), courses(&alone, bridge, packet));
+                    !matches!(compare(&search, &is, &should), Compared::Differs(_))
+                };
+                if trial.others.iter().any(alike) {
+                    partly.entry(culprit).or_default().push(trial);
+                    continue;
+                }
                 let kind = deed.unwrap_or_else(|| kind(&trial.packet.content, &course.effect, &should, &culprit));
                 culprits.entry((kind, culprit)).or_default().push((trial, course.effect == Effect::Unanswered));
             }
@@ -82,8 +115,52 @@ pub(super) fn differences(
     let unchecked = open.into_iter().map(|((who, questions), trials)| {
         format!("{who} {}: that depends on {}", these(&trials), questions.join(", and on "))
     });
+    let partly = partly.into_iter().map(|(culprit, trials)| {
+        format!("what {} does to {}: that depends on whom outside it is for", words(&culprit).0, these(&trials))
+    });
     let left_out = left_out.into_iter().map(|what| format!("what others' rules do to {what}"));
-    (found, unchecked.chain(left_out).collect())
+    (found, unchecked.chain(partly).chain(left_out).collect())
+}
+
+/// Ways to containers by ports of the host that nobody published, which others' rules open.
+fn unpublished(
+    search: &mut Search<'_>,
+    alone: &Kernel,
+    containers: &[&Container],
+    strays: &[(Packet, Port)],
+) -> Vec<Difference> {
+    let (kernel, bridge) = (search.kernel(), search.bridge());
+    let endpoints: Vec<_> = containers.iter().filter_map(|it| it.attached.as_ref()).collect();
+    let target = |course: &Course| match &course.effect {
+        Effect::Passes { to, .. } => endpoints.iter().find(|it| IpAddr::V4(it.address) == to.0).copied(),
+        _ => None,
+    };
+    let mut opened: BTreeMap<(Culprit, String), BTreeSet<Port>> = BTreeMap::new();
+    for (packet, on) in strays {
+        let is = courses(kernel, bridge, packet);
+        let Some(first) = is.first() else { continue };
+        let Some(endpoint) = target(first).filter(|_| is.iter().all(|course| target(course).is_some())) else {
+            continue;
+        };
+        let should = courses(alone, bridge, packet);
+        if !should.iter().any(|course| target(course).is_some()) {
+            let (culprit, _) = search.culprit(packet, first, &should);
+            opened.entry((culprit, endpoint.name.to_string())).or_default().insert(*on);
+        }
+    }
+    let tell = |((culprit, name), ports): ((Culprit, String), BTreeSet<Port>)| {
+        let (who, remedy) = words(&culprit);
+        let more = match ports.len() {
+            1 => String::new(),
+            all => format!(" and {} more", all - 1),
+        };
+        let on = ports.first().map(ToString::to_string).unwrap_or_default();
+        let what = format!(
+            "{who} leads what comes from outside for this host's port {on}{more} to {name}, which is not published there"
+        );
+        of(&name, theirs(Subject::Foreign, "foreign-dnat", what, remedy))
+    };
+    opened.into_iter().map(tell).collect()
 }
 
 /// Tables that are called like ours and are none.
@@ -129,6 +206,15 @@ fn compare<'a>(search: &Search<'_>, is: &'a [Course], should: &[Course]) -> Comp
         return is.first().map_or(Compared::Alike, Compared::Differs);
     }
     let unknown = |course: &&&Course| matches!(course.effect, Effect::Unknown(_));
+    // Whoever has the address that stands for the sender, the sender is hidden.
+    let hidden = |course: &Course| {
+        let other = course.arrives_as.is_some_and(|it| it != Source::AsSent);
+        other && matches!(course.effect, Effect::Unknown(_))
+    };
+    let open_anyway = should.iter().any(|course| course.arrives_as != Some(Source::AsSent));
+    if passed && !open_anyway && is.iter().all(hidden) {
+        return is.first().map_or(Compared::Alike, Compared::Differs);
+    }
     match new.first() {
         None => Compared::Alike,
         Some(first) => match new.iter().find(unknown) {
@@ -153,7 +239,9 @@ fn equal(is: &Effect, should: &Effect) -> bool {
 
 /// What is told of it.
 fn kind(content: &Content, is: &Effect, should: &[Course], culprit: &Culprit) -> &'static str {
-    let Effect::Passes { at, to, back, .. } = is else { return "foreign-drop" };
+    let Effect::Passes { at, to, back, .. } = is else {
+        return if matches!(is, Effect::Unknown(_)) { "foreign-snat" } else { "foreign-drop" };
+    };
     let passed = should.iter().find_map(|course| match &course.effect {
         Effect::Passes { at, to, back, .. } => Some((*at, *to, *back)),
         _ => None,
@@ -202,9 +290,9 @@ fn questions(course: &Course, should: &[Course]) -> Vec<String> {
 fn words(culprit: &Culprit) -> (String, String) {
     match culprit {
         Culprit::Rule { family, table, chain, handle, comment } => {
-            let comment = comment.as_ref().map(|it| format!(" ({it})")).unwrap_or_default();
+            let comment = comment.as_ref().map(|it| format!(" (\"{it}\")")).unwrap_or_default();
             (
-                format!("rule {handle}{comment} in chain {chain} of table {family} {table}"),
+                format!("rule with handle {handle}{comment} in chain {chain} of table {family} {table}"),
                 format!("if nobody meant it: `nft delete rule {family} {table} {chain} handle {handle}`"),
             )
         }
@@ -245,6 +333,7 @@ fn tell(kind: &'static str, culprit: &Culprit, trials: &[(&Trial, bool)]) -> Dif
         "foreign-drop" => "keeps from passing",
         "foreign-accept" => "lets pass what nothing admits:",
         "foreign-dnat" => "sends elsewhere",
+        "foreign-copy" => "sends copies elsewhere of",
         "foreign-tproxy" => "gives to a program of this host",
         "foreign-snat" => "hides the sender of",
         "foreign-notrack" => "hides from connection tracking",

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
+use crate::audit::neighbourhood::{OUTSIDE, Stranger};
 use crate::containers::Container;
 use crate::firewall::audit::network::{Interface, Network};
 use crate::firewall::audit::{Content, Entry, Packet, Transport};
@@ -14,6 +15,8 @@ use crate::model::{Endpoint, NetworkOptions, Port, Protocol};
 #[derive(Debug)]
 pub(super) struct Trial {
     pub(super) packet: Packet,
+    /// The same to somebody else of those whom it is about: it fares otherwise only if all do.
+    pub(super) others: Vec<Packet>,
     /// `web's link to db on 5432/tcp`.
     pub(super) what: String,
     pub(super) containers: Vec<String>,
@@ -21,8 +24,6 @@ pub(super) struct Trial {
 
 /// Trials in all, about: each is evaluated four times.
 const MOST: usize = 6000;
-/// An address somewhere outside (RFC 5737).
-const OUTSIDE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 77);
 const SYN: u8 = 2;
 const CLIENTS_PORT: u16 = 40_321;
 
@@ -33,6 +34,10 @@ struct Outside {
     /// The host's address there.
     host: Ipv4Addr,
     client: Ipv4Addr,
+    /// Known of who is at a port of an operator's bridge.
+    mac: Option<[u8; 6]>,
+    /// Speaks to containers on the bridge, too.
+    at_bridge: bool,
 }
 
 /// Others' bridges whose ports are all of guests' are their guests' and their owner's business, not a LAN.
@@ -51,7 +56,7 @@ fn outside(options: &NetworkOptions, network: &Network) -> Vec<Outside> {
         else {
             continue;
         };
-        found.push(Outside { interface: interface.index, host: net.ip(), client });
+        found.push(Outside { interface: interface.index, host: net.ip(), client, mac: None, at_bridge: false });
     }
     found
 }
@@ -59,13 +64,24 @@ fn outside(options: &NetworkOptions, network: &Network) -> Vec<Outside> {
 /// Where there is one: the first ports of rows that rules of others do not tell apart.
 pub(super) type Rows<'a> = Option<&'a [u16]>;
 
+/// What trials depend on, besides containers and network.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) rows: Rows<'a>,
+    /// Who is at the other ports of an operator's bridge.
+    pub(super) guests: &'a [Stranger],
+    /// Addresses that rules of others name.
+    pub(super) named: &'a BTreeSet<Ipv4Addr>,
+}
+
 /// All, and what was left out.
 pub(super) fn trials(
     options: &NetworkOptions,
     containers: &[&Container],
     network: &Network,
-    rows: Rows<'_>,
+    asked: Asked<'_>,
 ) -> (Vec<Trial>, Vec<String>) {
+    let rows = asked.rows;
     let at = |it: &Endpoint| network.named(&it.port).map(|port| port.index);
     let endpoints: BTreeMap<_, (&Endpoint, u32)> = containers
         .iter()
@@ -83,27 +99,19 @@ pub(super) fn trials(
         }
         Some(_) => {}
     }
-    if options.icc && order.len() > share {
-        left_out.push("other pairs of containers than those that were tried".to_owned());
-    }
     let told_apart = &told_apart[..told_apart.len().min(share / 2)];
-    let from_outside = outside(options, network);
+    let from_outside = everywhere(options, network, asked.guests);
     let bridge_mac = network.named(&options.bridge).and_then(|bridge| bridge.mac);
     let mut made = Made { trials: Vec::new(), options, rows: told_apart, outsides: &from_outside, bridge_mac };
-    for (place, (endpoint, port)) in order.iter().enumerate() {
+    for (endpoint, port) in &order {
         let sender = Sender { endpoint, port: *port };
         for (target, _) in endpoint.links.iter().filter_map(|link| endpoints.get(&link.target)) {
             made.link(&sender, target);
         }
         made.published(endpoint);
-        // All pairs where that is not too many, else round the circle.
-        let neighbours = if options.icc { order.len().min(share) } else { 1 };
-        for next in (1..=neighbours).map(|step| order[(place + step) % order.len()].0) {
-            if next.name != endpoint.name {
-                let on = first_port(next).unwrap_or(tcp(22));
-                made.push(&sender, next.address, on, &format!("sends to {} on {on}", next.name), Some(next));
-            }
-        }
+    }
+    if !made.pairs(&order, asked.named) {
+        left_out.push("other pairs of containers than those that were tried".to_owned());
     }
     for (endpoint, port) in &order {
         made.past_the_bridge(&Sender { endpoint, port: *port });
@@ -117,6 +125,18 @@ fn tcp(number: u16) -> Port {
 
 fn udp(number: u16) -> Port {
     Port { protocol: Protocol::Udp, number }
+}
+
+/// Somebody beyond each interface, and at each port of an operator's bridge that is no container's.
+fn everywhere(options: &NetworkOptions, network: &Network, guests: &[Stranger]) -> Vec<Outside> {
+    let guests = guests.iter().map(|it| Outside {
+        interface: it.interface,
+        host: it.own,
+        client: it.address,
+        mac: it.mac,
+        at_bridge: true,
+    });
+    outside(options, network).into_iter().chain(guests).collect()
 }
 
 fn first_port(endpoint: &Endpoint) -> Option<Port> {
@@ -141,7 +161,47 @@ impl Made<'_> {
         let (endpoint, entry) = (from.endpoint, Entry::Interface(from.port));
         let packet = packet(entry, Some(endpoint.mac.0), endpoint.address, to, on);
         let containers = std::iter::once(endpoint).chain(other).map(|it| it.name.to_string()).collect();
-        self.trials.push(Trial { packet, what: format!("what {} {does}", endpoint.name), containers });
+        self.trials.push(Trial { packet, others: vec![], what: format!("what {} {does}", endpoint.name), containers });
+    }
+
+    /// What containers send to each other without a link. All pairs where these are not too many; else those that rules of
+    /// others name, and some round the circle. Whether that were all.
+    fn pairs(&mut self, order: &[(&Endpoint, u32)], named: &BTreeSet<Ipv4Addr>) -> bool {
+        let most = self.trials.len() + if self.options.icc { MOST } else { MOST / 2 };
+        let is_named = |it: &Endpoint| named.contains(&it.address);
+        let mut pairs: Vec<(bool, usize, usize, usize)> = Vec::new();
+        for (place, (from, _)) in order.iter().enumerate() {
+            for step in 1..order.len() {
+                let next = (place + step) % order.len();
+                let both = is_named(from) && is_named(order[next].0);
+                let priority = if both { 0 } else { step };
+                pairs.push((!both, priority, place, next));
+            }
+        }
+        pairs.sort_unstable();
+        for (_, _, from, to) in pairs {
+            if self.trials.len() >= most {
+                return false;
+            }
+            let ((endpoint, port), (target, _)) = (order[from], order[to]);
+            self.pair(&Sender { endpoint, port }, target);
+        }
+        true
+    }
+
+    fn pair(&mut self, from: &Sender<'_>, to: &Endpoint) {
+        let mut ports: Vec<Port> = Vec::new();
+        for run in &to.exposed {
+            ports.extend(
+                self.within(run.first, run.last).into_iter().map(|number| Port { protocol: run.protocol, number }),
+            );
+        }
+        if ports.is_empty() {
+            ports.push(tcp(22));
+        }
+        for on in ports {
+            self.push(from, to.address, on, &format!("sends to {} on {on}", to.name), Some(to));
+        }
     }
 
     fn past_the_bridge(&mut self, from: &Sender<'_>) {
@@ -156,7 +216,7 @@ impl Made<'_> {
             content: asks,
         };
         let what = format!("what {name} asks for the host's hardware address");
-        self.trials.push(Trial { packet: arp, what, containers: vec![name.to_string()] });
+        self.trials.push(Trial { packet: arp, others: vec![], what, containers: vec![name.to_string()] });
         if self.options.dns_port.is_some() {
             self.push(from, gateway, udp(53), "asks the host for names", None);
         }
@@ -164,18 +224,21 @@ impl Made<'_> {
         let mut ports = vec![tcp(443), udp(53)];
         ports.extend(self.rows.iter().flat_map(|row| [tcp(*row), udp(*row)]));
         for on in ports {
-            self.push(from, OUTSIDE, on, &format!("sends to the outside on {on}"), None);
+            self.push(from, OUTSIDE[0], on, &format!("sends to the outside on {on}"), None);
+            let (entry, mac) = (Entry::Interface(from.port), Some(endpoint.mac.0));
+            let others = OUTSIDE[1..].iter().map(|to| packet(entry, mac, endpoint.address, *to, on)).collect();
+            self.trials.last_mut().into_iter().for_each(|trial| trial.others.clone_from(&others));
         }
-        for outside in self.outsides {
+        for outside in self.outsides.iter().filter(|it| !it.at_bridge) {
             self.push(from, outside.client, tcp(443), "sends to the outside on 443/tcp", None);
             let straight = packet(Entry::Interface(outside.interface), None, outside.client, endpoint.address, tcp(80));
             let what = format!("what comes from outside for {name}'s own address");
-            self.trials.push(Trial { packet: straight, what, containers: vec![name.to_string()] });
+            self.trials.push(Trial { packet: straight, others: vec![], what, containers: vec![name.to_string()] });
         }
         let on = first_port(endpoint).unwrap_or(tcp(80));
         let from_host = packet(Entry::Local, None, gateway, endpoint.address, on);
         let what = format!("what the host sends to {name}");
-        self.trials.push(Trial { packet: from_host, what, containers: vec![name.to_string()] });
+        self.trials.push(Trial { packet: from_host, others: vec![], what, containers: vec![name.to_string()] });
     }
 
     /// The first port of each row within a run of ports.
@@ -202,20 +265,53 @@ impl Made<'_> {
             numbers.extend(
                 self.within(inside, inside + (row.count - 1)).iter().map(|number| row.host_port + (number - inside)),
             );
-            let each = numbers.into_iter().flat_map(|number| self.outsides.iter().map(move |it| (number, it)));
-            for (number, outside) in each.collect::<BTreeSet<_>>() {
+            let name = &endpoint.name;
+            for number in numbers.into_iter().collect::<BTreeSet<_>>() {
                 let on = Port { protocol: row.container.protocol, number };
-                let host = match row.host_ip {
-                    IpAddr::V4(ip) if ip.is_loopback() => continue,
-                    IpAddr::V4(ip) if !ip.is_unspecified() => ip,
-                    _ => outside.host,
+                let asked = match row.host_ip {
+                    IpAddr::V4(ip) if !ip.is_unspecified() => Some(ip),
+                    _ => None,
                 };
-                let packet = packet(Entry::Interface(outside.interface), None, outside.client, host, on);
-                let what = format!("what is for {} on the published port {on}", endpoint.name);
-                self.trials.push(Trial { packet, what, containers: vec![endpoint.name.to_string()] });
+                let outsides = self.outsides.iter().filter(|_| !asked.is_some_and(|ip| ip.is_loopback()));
+                for outside in outsides {
+                    let (entry, host) = (Entry::Interface(outside.interface), asked.unwrap_or(outside.host));
+                    let packet = packet(entry, outside.mac, outside.client, host, on);
+                    let what = format!("what is for {name} on the published port {on}");
+                    self.trials.push(Trial { packet, others: vec![], what, containers: vec![name.to_string()] });
+                }
+                // Of the host itself, to each of its addresses there.
+                let own = [Ipv4Addr::LOCALHOST].into_iter().chain(self.outsides.iter().map(|it| it.host));
+                let own: BTreeSet<Ipv4Addr> = own.filter(|own| asked.is_none_or(|ip| ip == *own)).collect();
+                for own in own {
+                    let packet = packet(Entry::Local, None, own, own, on);
+                    let what = format!("what this host itself sends to {own} for {name} on the published port {on}");
+                    self.trials.push(Trial { packet, others: vec![], what, containers: vec![name.to_string()] });
+                }
             }
         }
     }
+}
+
+/// What nobody published: somebody beyond an interface speaks to the host on a port where only others' rules lead to
+/// containers.
+pub(super) fn unpublished(
+    options: &NetworkOptions,
+    containers: &[&Container],
+    network: &Network,
+    asked: Asked<'_>,
+) -> Vec<(Packet, Port)> {
+    let rows = || containers.iter().filter_map(|it| it.attached.as_ref()).flat_map(|it| &it.published);
+    let published = |on: Port| {
+        let mut rows = rows().filter(|row| row.container.protocol == on.protocol);
+        rows.any(|row| (row.host_port..=row.last_host_port()).contains(&on.number))
+    };
+    let ports = asked.rows.unwrap_or_default().iter().take(MOST / 2).flat_map(|row| [tcp(*row), udp(*row)]);
+    let ports: Vec<Port> = ports.filter(|on| !published(*on)).collect();
+    let outsides = everywhere(options, network, asked.guests);
+    let to = |outside: &Outside, on: Port| {
+        packet(Entry::Interface(outside.interface), outside.mac, outside.client, outside.host, on)
+    };
+    outsides.iter().flat_map(|outside| ports.iter().map(move |on| (to(outside, *on), *on))).collect()
 }
 
 fn packet(entry: Entry, mac: Option<[u8; 6]>, from: Ipv4Addr, to: Ipv4Addr, on: Port) -> Packet {
