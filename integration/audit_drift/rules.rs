@@ -22,7 +22,7 @@ const RULES: &[Tampering] = &[
     Tampering {
         command: "nft delete element inet TABLE endpoints '{ WEBAT }'",
         kinds: &["element-missing"],
-        words: "that web can be reached",
+        words: "that the rules take web for a container",
         bite: Quiet,
         cure: Repair,
     },

@@ -161,7 +161,7 @@ impl Words<'_> {
         let part = |place: usize| parts.get(place).map(String::as_str).unwrap_or_default();
         let call = |place: usize| self.of.call(part(place));
         if is(SetName::ENDPOINTS) {
-            return format!("that {} can be reached", call(0));
+            return format!("that the rules take {} for a container", call(0));
         }
         if is(SetName::LINKED) || is(SetName::LINKED_RUNS) {
             return format!("{}'s link to {} on {}/{}", call(0), call(1), part(3), part(2));
