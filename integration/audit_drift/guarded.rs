@@ -71,6 +71,28 @@ fn what_is_looked_at_from_time_to_time() {
     host.sh("conntrack -L -p tcp --sport 4000 | grep -q 4000").ok();
 }
 
+/// A table of our name in a family of others is somebody else's: told as such, and nothing is written anew for it.
+#[test]
+fn an_impostor_is_not_put_right() {
+    let host = daemon(&[]);
+    let scene = Scene::on(&host);
+    let denied = || host.sh("nft list counter inet pontoon-pontoon0 icc | grep -o 'packets [0-9]*'").ok();
+    host.sh(&scene.spell("INDB timeout 1 bash -c 'exec 3<>/dev/tcp/WEBAT/80'")).fails(124);
+    let (before, entries) = (denied(), host.pontoon(&["audit", "history"]).ok());
+    assert_ne!(before.trim(), "packets 0");
+    for family in ["ip", "ip6", "netdev"] {
+        host.sh(&format!("nft 'add table {family} pontoon-pontoon0; add chain {family} pontoon-pontoon0 c'")).ok();
+        let (answer, _) = scene.drift(&[]);
+        assert_eq!(of_kind(&answer), ["table-impostor"], "{answer:#}");
+        let by = answer["differences"][0]["by"].as_str().unwrap_or_default();
+        assert!(by.starts_with("nft (pid "), "{answer:#}");
+        host.sh(&format!("nft delete table {family} pontoon-pontoon0")).ok();
+        scene.clean("without it");
+        assert_eq!(scene.drift(&[]).0["repaired"], serde_json::json!([]));
+    }
+    assert_eq!((denied(), host.pontoon(&["audit", "history"]).ok()), (before, entries));
+}
+
 /// While containers come and go, nothing is invented, whoever asks how often.
 #[test]
 fn nothing_is_invented_while_containers_come_and_go() {

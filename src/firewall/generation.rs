@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::names::Family;
 use super::netfilter::{Message, attributes, find};
 use crate::model::Process;
 
@@ -58,13 +59,16 @@ struct Change {
 #[derive(Debug)]
 pub(super) struct Listener {
     table: String,
+    /// The families that we have a table of this name in. In others, it is somebody else's.
+    families: Vec<u8>,
     changes: BTreeMap<Change, usize>,
 }
 
 impl Listener {
     /// Our tables have one name, in several families.
-    pub(super) fn new(table: String) -> Self {
-        Self { table, changes: BTreeMap::new() }
+    pub(super) fn new(table: String, families: impl IntoIterator<Item = Family>) -> Self {
+        let families = families.into_iter().map(number).collect();
+        Self { table, families, changes: BTreeMap::new() }
     }
 
     /// The rest of what was begun will not come.
@@ -81,7 +85,8 @@ impl Listener {
             let what = words(&self.table, &std::mem::take(&mut self.changes));
             return Some(Generation { port: message.port, process: process(message.body), what });
         }
-        if text(message.body, TABLE).as_deref() == Some(&self.table)
+        if self.families.contains(&message.family)
+            && text(message.body, TABLE).as_deref() == Some(&self.table)
             && let Some((change, count)) = change(number, message)
         {
             *self.changes.entry(change).or_default() += count;
@@ -153,17 +158,17 @@ impl Change {
     }
 }
 
-/// `NFPROTO_*` in nft's words.
-fn family(number: u8) -> &'static str {
-    match number {
-        1 => "inet",
-        2 => "ip",
-        3 => "arp",
-        5 => "netdev",
-        7 => "bridge",
-        10 => "ip6",
-        _ => "?",
+/// `NFPROTO_*`.
+fn number(family: Family) -> u8 {
+    match family {
+        Family::Inet => 1,
+        Family::Arp => 3,
+        Family::Bridge => 7,
     }
+}
+
+fn family(of: u8) -> String {
+    Family::ALL.into_iter().find(|family| number(*family) == of).map(|family| family.to_string()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -189,7 +194,7 @@ mod tests {
 
     #[test]
     fn changes_are_told_with_their_generation() {
-        let mut listener = Listener::new(TABLE_NAME.to_owned());
+        let mut listener = Listener::new(TABLE_NAME.to_owned(), Family::ALL);
         let element = |flags: u8| nest(1, &[attribute(1, &[9]), attribute(ELEMENT_FLAGS, &[0, 0, 0, flags])]);
         let elements = nest(ELEMENTS, &[element(0), element(INTERVAL_END)]);
         assert_eq!(tell(&mut listener, 14, &[named(1, TABLE_NAME), named(2, "endpoints"), elements]), None);
@@ -211,8 +216,16 @@ mod tests {
     }
 
     #[test]
+    fn a_table_of_our_name_in_a_family_of_others_is_theirs() {
+        let mut listener = Listener::new(TABLE_NAME.to_owned(), [Family::Bridge]);
+        tell(&mut listener, 0, &[named(1, TABLE_NAME)]);
+        tell(&mut listener, 6, &[named(1, TABLE_NAME), named(2, "forward")]);
+        assert_eq!(generation(&mut listener).what, Vec::<String>::new());
+    }
+
+    #[test]
     fn a_table_goes_with_all_that_is_in_it() {
-        let mut listener = Listener::new(TABLE_NAME.to_owned());
+        let mut listener = Listener::new(TABLE_NAME.to_owned(), Family::ALL);
         tell(&mut listener, 8, &[named(1, TABLE_NAME), named(2, "forward")]);
         tell(&mut listener, 5, &[named(1, TABLE_NAME), attribute(2, &[0; 8]), named(3, "forward")]);
         tell(&mut listener, 2, &[named(1, TABLE_NAME)]);
@@ -221,7 +234,7 @@ mod tests {
 
     #[test]
     fn a_long_list_is_cut() {
-        let mut listener = Listener::new(TABLE_NAME.to_owned());
+        let mut listener = Listener::new(TABLE_NAME.to_owned(), Family::ALL);
         for number in 0..20 {
             tell(&mut listener, 9, &[named(1, TABLE_NAME), named(2, &format!("set{number}"))]);
         }

@@ -14,8 +14,9 @@ use rtnetlink::sys::{AsyncSocket, AsyncSocketExt, TokioSocket};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::generation::{Generation, Listener};
+use super::names::{self, Family};
 use super::netfilter::messages;
-use super::{Firewall, FirewallError, names};
+use super::{Firewall, FirewallError};
 use crate::model::{NetworkOptions, Place, Tampering};
 
 /// `NFNLGRP_NFTABLES` (linux/netfilter/nfnetlink.h).
@@ -48,7 +49,7 @@ impl Firewall {
     /// `repairs`: what others change is put right, and not only told of.
     pub fn watch(&self, options: &NetworkOptions, repairs: bool) -> Result<Watch, FirewallError> {
         let socket = listen().map_err(FirewallError::Watch)?;
-        let listener = Listener::new(names::table(options));
+        let listener = Listener::new(names::table(options), Family::of(options));
         Ok(Watch { socket, firewall: self.clone(), listener, options: options.clone(), repairs, lost: false })
     }
 }
