@@ -434,3 +434,19 @@ fn a_fresh_container_is_closed_from_its_first_moment_on() {
     host.sh("nft flush ruleset").ok();
     until("the flood gets in everywhere", || pids.iter().all(|pid| received(pid) > 10));
 }
+
+/// The host's uplink on our bridge by mistake: it is taken off, and is what it was.
+#[test]
+fn an_uplink_that_is_put_on_the_bridge_stays_an_uplink() {
+    let host = Host::new();
+    let _web = host.run("busybox").name("web").publish("8080:80").serving().start();
+    host.sh("ip route replace default via 192.0.2.2 dev lan0").ok();
+    host.lan().get("http://192.0.2.1:8080/");
+    host.sh("ip link set lan0 master pontoon0").ok();
+    until("it is off the bridge", || !host.sh("ip link show lan0").ok().contains("master"));
+    until("it is said", || host.daemon().log().contains("put a port on bridge pontoon0: lan0"));
+    let link = host.sh("ip link show lan0").ok();
+    assert!(link.contains(",UP") && !host.daemon().log().contains("down now"), "{link}");
+    assert!(host.sh("ip route show default").ok().contains("192.0.2.2"), "{}", host.sh("ip route").ok());
+    host.lan().get("http://192.0.2.1:8080/");
+}

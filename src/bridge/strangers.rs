@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::TryStreamExt;
 use rtnetlink::LinkUnspec;
 use rtnetlink::packet_route::AddressFamily;
-use rtnetlink::packet_route::link::LinkMessage;
+use rtnetlink::packet_route::link::{LinkAttribute, LinkMessage};
 use rtnetlink::packet_route::neighbour::{NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState};
 
 use super::repair::Look;
@@ -69,6 +69,14 @@ impl Entry {
     }
 }
 
+/// Where the other end of an interface is, if that is elsewhere: the number that the host knows that namespace by.
+fn namespace_of(link: &LinkMessage) -> Option<i32> {
+    link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::LinkNetNsId(namespace) => Some(*namespace),
+        _ => None,
+    })
+}
+
 impl Bridge {
     /// Whether an interface is on our own bridge without belonging there, as far as that is known already.
     pub(super) fn is_stranger(&self, index: u32) -> bool {
@@ -109,13 +117,23 @@ impl Bridge {
         })
     }
 
-    /// Takes a port off the bridge that does not belong there. Down first: what hangs off it should not find itself on the
-    /// host instead.
+    /// Takes a port off the bridge that does not belong there. One that leads into a container's namespace is set down first:
+    /// what hangs off it should not find itself on the host instead. Any other may be the host's uplink by somebody's
+    /// mistake, which stays up, with its addresses and routes.
     pub(super) async fn throw_out(&self, index: u32) -> Result<Look, BridgeError> {
         if !self.is_stranger(index) {
             return Ok(Look::Fine);
         }
-        let name = match tokio::time::timeout(PATIENCE, self.link_at(index)).await {
+        let found = tokio::time::timeout(PATIENCE, self.link_at(index)).await;
+        // What has no readable name is nobody's uplink.
+        let mut is_containers = true;
+        if let Ok(Ok(Some(link))) = &found {
+            is_containers = match namespace_of(link) {
+                Some(namespace) => self.is_containers(namespace).await?,
+                None => false,
+            };
+        }
+        let name = match found {
             Ok(Ok(None)) => return Ok(Look::Fine),
             Ok(Ok(Some(link))) if port::controller(&link) != Some(self.index()) => return Ok(Look::Fine),
             Ok(Ok(Some(link))) => interface_name(&link).unwrap_or_default().to_owned(),
@@ -131,13 +149,24 @@ impl Bridge {
         }
         // It is anybody's word.
         let name = name.escape_debug().to_string();
-        for message in [LinkUnspec::new_with_index(index).down(), LinkUnspec::new_with_index(index).nocontroller()] {
+        let down = is_containers.then(|| LinkUnspec::new_with_index(index).down());
+        for message in down.into_iter().chain([LinkUnspec::new_with_index(index).nocontroller()]) {
             match self.netlink.link().set(message.build()).execute().await {
                 Err(e) if !is(&e, libc::ENODEV) => return Err(failed("take off the bridge the port", &name)(e)),
                 _ => {}
             }
         }
-        Ok(Look::Repaired(vec![format!("put a port on bridge {}: {name}, which is down now", self.options.bridge)]))
+        let now = if is_containers { ", which is down now" } else { "" };
+        Ok(Look::Repaired(vec![format!("put a port on bridge {}: {name}{now}", self.options.bridge)]))
+    }
+
+    /// Whether a namespace, by the number that the host knows it by, is one that a port of a container's leads to.
+    async fn is_containers(&self, namespace: i32) -> Result<bool, BridgeError> {
+        let links = self.netlink.link().get().execute();
+        let links: Vec<LinkMessage> =
+            links.try_collect().await.map_err(failed("list the ports of", &self.options.bridge))?;
+        let mut ports = links.iter().filter(|link| self.members.has(link.header.index));
+        Ok(ports.any(|port| namespace_of(port) == Some(namespace)))
     }
 
     pub(super) async fn link_at(&self, index: u32) -> Result<Option<LinkMessage>, BridgeError> {
