@@ -514,3 +514,35 @@ fn a_real_server_behind_a_link() {
         assert_eq!(stranger.stdout, "", "{stranger}");
     }
 }
+
+/// Whether a connection comes about.
+fn reaches(host: &Host, from: &str, to: &str) -> bool {
+    let inspect = |name: &str, format: &str| host.docker(&["inspect", "-f", format, name]).ok();
+    let connect = format!("exec 3<>/dev/tcp/{}/80", inspect(to, "{{.NetworkSettings.IPAddress}}"));
+    let pid = inspect(from, "{{.State.Pid}}");
+    host.sh(&format!("nsenter --target {pid} --net timeout 1 bash -c '{connect}'")).code == 0
+}
+
+/// Who is linked to a container, or has joined it, may be restarted with it, in any order and at once.
+#[test]
+fn a_source_may_be_restarted_with_its_target() {
+    let host = Host::with(&["--icc=false"]);
+    let db = host.run("busybox").name("db").flags(&["--expose", "80"]).serving().start();
+    let web = host.run("busybox").name("web").flags(&["--link", "db:store"]).serving().start();
+    host.run("busybox").name("joined").net("container:web").cmd(&["sleep", "1000"]).start();
+    for round in 0..4 {
+        host.pontoon(&["restart", "-t", "0", "db", "web", "joined"]).ok();
+        let at_once = "export DOCKER_HOST=unix:///run/pontoon/pontoon.sock
+            docker restart -t 0 db & db=$!
+            docker restart -t 0 web & web=$!
+            wait $db && wait $web";
+        host.sh(at_once).ok();
+        assert!(reaches(&host, "web", "db"), "{round}");
+    }
+    // The control: one whose target does not come back is refused, at once, and goes on.
+    db.verb(&["stop", "-t", "0"]).ok();
+    let began = std::time::Instant::now();
+    host.pontoon(&["restart", "-t", "0", "web"]).complains("Cannot link to a non running container: /db AS /web/store");
+    assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
+    assert_eq!(web.inspect("{{.State.Running}}"), "true");
+}

@@ -60,8 +60,19 @@ pub(super) struct Pending {
     pub(super) quick_restarts: u32,
     /// A user restarts it: its end is not the end that `--rm` waits for.
     pub(super) comes_back: bool,
+    /// Restarts by users that are under way, from before its end until it runs again.
+    pub(super) returns: u32,
     /// Who asked for the end of its process.
     pub(super) ended_by: Option<Origin>,
+}
+
+/// A restart by a user that is under way.
+pub(super) struct Returning(Arc<Cell>);
+
+impl Drop for Returning {
+    fn drop(&mut self) {
+        self.0.pending().returns -= 1;
+    }
 }
 
 /// A container in memory.
@@ -87,6 +98,12 @@ impl Cell {
             pending: Mutex::default(),
             hosts: Mutex::default(),
         })
+    }
+
+    /// Until the answer is dropped, others may wait for it to run again.
+    pub(super) fn returns(self: &Arc<Self>) -> Returning {
+        self.pending().returns += 1;
+        Returning(self.clone())
     }
 
     pub(super) fn snapshot(&self) -> Arc<Container> {

@@ -123,6 +123,8 @@ impl Engine {
     /// `docker restart`.
     pub async fn restart(&self, who: &str, signal: Option<i32>, timeout: Option<i64>) -> Result<(), EngineError> {
         let cell = self.find(who)?;
+        let _returns = cell.returns();
+        self.wait_for_those_it_stands_on(&cell).await;
         // A source whose target does not run would not come back: it goes on instead.
         self.linked(&cell.snapshot())?;
         cell.pending().comes_back = true;

@@ -243,7 +243,7 @@ impl Engine {
     }
 
     /// The containers that must run for this one to start.
-    fn stands_on(&self, container: &Container) -> Vec<Arc<Container>> {
+    pub(super) fn stands_on(&self, container: &Container) -> Vec<Arc<Container>> {
         let joined = match &container.spec.network.mode {
             NetworkMode::Container(who) => self.get(who).ok(),
             NetworkMode::Bridge | NetworkMode::Host | NetworkMode::None => None,

@@ -8,6 +8,7 @@
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use tracing::Instrument;
@@ -30,6 +31,10 @@ use crate::runner::Shim;
 use crate::runner::launch::{Launch, LaunchKind, Overlay};
 use crate::runner::oci::{self, OciInput};
 
+/// How long a start waits for others that it needs and that are restarted, and how often it looks.
+const RETURNS: Duration = Duration::from_secs(20);
+const LOOK: Duration = Duration::from_millis(10);
+
 /// What has been done of a start, to be undone backwards.
 #[derive(Default)]
 pub(super) struct Undo {
@@ -49,6 +54,7 @@ impl Engine {
         let cell = self.find(who)?;
         let engine = self.clone();
         let start = async move {
+            engine.wait_for_those_it_stands_on(&cell).await;
             let _operation = cell.operation.lock().await;
             cell.pending().restart += 1;
             cell.pending().quick_restarts = 0;
@@ -56,6 +62,20 @@ impl Engine {
             engine.start_locked(&cell).await
         };
         tokio::spawn(inherit(start)).await.map_err(EngineError::internal)?
+    }
+
+    /// Containers that it needs and that somebody restarts at this moment run again in a moment: a start now would fail.
+    pub(super) async fn wait_for_those_it_stands_on(&self, cell: &Cell) {
+        let returns = || {
+            let others = self.stands_on(&cell.snapshot()).into_iter();
+            let others = others.filter(|it| !it.state.status.is_running() && it.id != cell.id);
+            let mut others = others.filter_map(|it| self.registry().by_id(&it.id));
+            others.any(|other| other.pending().returns > 0)
+        };
+        let gives_up = tokio::time::Instant::now() + RETURNS;
+        while returns() && tokio::time::Instant::now() < gives_up {
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// A start that was asked for is no restart by policy: `on-failure:3` has all three again.

@@ -68,7 +68,14 @@ pub(in crate::cli) struct Restart {
 
 impl Restart {
     pub(in crate::cli) async fn run(self, client: &Client) -> Outcome {
-        self.ending.run(client, "restart").await
+        // In the order that was given: one may stand on another.
+        let Ending { signal, timeout, containers } = self.ending;
+        let mut code = 0;
+        for container in containers {
+            let ending = Ending { signal: signal.clone(), timeout, containers: vec![container] };
+            code = code.max(ending.run(client, "restart").await?);
+        }
+        Ok(code)
     }
 }
 
