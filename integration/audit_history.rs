@@ -160,6 +160,9 @@ fn a_killed_daemon_leaves_nothing_out() {
         running.sort();
         let (told, code) = history(&host, &[]);
         assert_eq!((code, running_by(&told)), (0, running), "{told:#}");
+        // What was under way is nobody's tampering.
+        let drift: Value = serde_json::from_str(&host.pontoon(&["audit", "drift", "--json"]).stdout).unwrap();
+        assert_eq!(drift["repaired"], serde_json::json!([]), "{drift:#}");
         for name in running_by(&told) {
             host.docker(&["rm", "-f", &name]).ok();
         }

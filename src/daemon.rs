@@ -17,6 +17,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::drift::Before;
 use crate::bridge::{self, Bridge, ipam};
 use crate::config::{BridgeChoice, Config, LogLevel};
 use crate::containers::Engine;
@@ -108,9 +109,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let store = Arc::new(Store::open(&database)?);
     strangers::refuse(grounds(&config, network_options.as_ref()), Some(&store)).await?;
     let images = open_images(&config, store.clone()).await?;
+    let mut before = Before::default();
     let (network, watches, intent) = match network_options {
         Some(options) => {
-            let (network, watches, intent) = bring_up_network(&config, options, &store).await?;
+            let (network, watches, intent) = bring_up_network(&config, options, &store, &mut before).await?;
             (Some(network), Some(watches), Some(intent))
         }
         None => (None, None, None),
@@ -138,7 +140,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     });
     engine.restore().await.context("cannot take over what the last daemon left")?;
     if let Some((firewall, bridge)) = watches {
-        crate::audit::drift::begin(&engine).await;
+        crate::audit::drift::begin(&engine, &before).await;
         engine.guard(firewall, bridge);
         tokio::spawn(crate::audit::drift::follow(engine.clone()));
         if repairs {
@@ -240,11 +242,13 @@ async fn bring_up_network(
     config: &Config,
     mut options: NetworkOptions,
     store: &Store,
+    before: &mut Before,
 ) -> anyhow::Result<(Network, Watches, Intent)> {
     let sockets = listen_for_names(&options, store)?;
     options.dns_port = Some(sockets.port());
     let intent = restore::stored_intent(store, &options)?;
     let firewall = Firewall::new(&intent, Some(&config.exec_root));
+    *before = Before::look(store, &intent).await?;
     let names = NameServer::serve(sockets, &intent, Path::new(RESOLV_CONF)).context("cannot serve names")?;
     // Before anything is in force: what is changed from now on is heard of, and put right once all is.
     let firewall_watch = firewall.watch(&options, config.repair)?;

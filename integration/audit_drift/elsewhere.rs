@@ -58,7 +58,7 @@ const PARAMETERS: &[Tampering] = &[
     Tampering {
         command: "sysctl -qw net.ipv4.conf.lan0.forwarding=0",
         kinds: &["sysctl-changed"],
-        words: "net.ipv4.conf.lan0.forwarding is 0, and was 1 when the daemon began",
+        words: "net.ipv4.conf.lan0.forwarding is 0, and was 1 when daemons began",
         bite: Unpublishes,
         cure: By("sysctl -qw net.ipv4.conf.lan0.forwarding=1"),
     },

@@ -6,6 +6,7 @@
 
 mod beside;
 mod elsewhere;
+mod found;
 mod guarded;
 mod inside;
 mod programs;

@@ -69,6 +69,11 @@ impl Daemon {
         }
     }
 
+    /// Other options from its next start on.
+    pub fn be_told(&mut self, flags: &[&str]) {
+        self.flags = flags.iter().map(|&flag| flag.to_owned()).collect();
+    }
+
     /// It takes `directory` for `/`. Paths mean the same there: the host's root is mounted on it.
     pub fn in_chroot(mut self, namespaces: &Namespaces, directory: &str) -> Self {
         let mount = format!("mkdir {directory} && mount --rbind / {directory}");

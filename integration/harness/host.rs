@@ -128,6 +128,13 @@ impl Host {
         self.daemon().start(&self.namespaces);
     }
 
+    /// The same with other options.
+    #[track_caller]
+    pub fn restart_daemon_with(&mut self, flags: &[&str]) {
+        self.daemons[0].be_told(flags);
+        self.restart_daemon();
+    }
+
     /// A client's command to its end.
     pub fn cli(&self, cli: Cli, args: &[&str]) -> Outcome {
         self.cli_with_input(cli, args, "")

@@ -369,6 +369,15 @@ impl Bridge {
             self.delete(&name).await?;
             swept.push(name);
         }
+        if !swept.is_empty() {
+            // The host was told who has their addresses.
+            for address in self.false_neighbours().await?.1 {
+                let end = format!("{:04x}", address.to_bits() & 0xffff);
+                if swept.iter().any(|name| name.ends_with(&end)) {
+                    self.delete_neighbour(address).await?;
+                }
+            }
+        }
         Ok(swept)
     }
 

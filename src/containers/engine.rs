@@ -25,7 +25,7 @@ use crate::firewall::{Firewall, FirewallError};
 use crate::images::Images;
 use crate::model::{Change, ContainerId, Digest, NetworkOptions, Outcomes};
 use crate::runner::Runner;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// Past events kept for `events --since`.
 const EVENTS_KEPT: usize = 1024;
@@ -120,6 +120,11 @@ impl Engine {
 
     pub(super) fn find(&self, who: &str) -> Result<Arc<Cell>, EngineError> {
         self.registry().find(who)
+    }
+
+    /// Writes down a word for the next daemon.
+    pub fn remember(&self, key: &str, value: &str) -> Result<(), StoreError> {
+        self.store().put_meta(key, value)
     }
 
     pub(super) fn store(&self) -> &Store {

@@ -3,8 +3,9 @@
 
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use super::engine::Engine;
+use super::engine::{Engine, now};
 use crate::model::Tampering;
+use crate::model::audit::Difference;
 use crate::{bridge, firewall};
 
 impl Engine {
@@ -14,6 +15,17 @@ impl Engine {
         tokio::spawn(firewall.run(news.clone()));
         tokio::spawn(bridge.run(news));
         tokio::spawn(self.clone().tell(told));
+    }
+
+    /// What others had changed while no daemon ran, and the start of this one has put right.
+    pub fn found_at_start(&self, found: Vec<Difference>) {
+        self.history().found(found.iter().map(|it| it.what.clone()).collect());
+        for difference in found {
+            tracing::warn!("the network was changed while no daemon ran, and is restored: {}", difference.what);
+            self.bridge_event("repair", vec![("what", difference.what.clone())]);
+            let what = format!("found at the daemon's start: {}", difference.what);
+            self.ledger().found_and_put_right(Difference { what, since: Some(now()), by: None, ..difference });
+        }
     }
 
     async fn tell(self, mut told: UnboundedReceiver<Tampering>) {

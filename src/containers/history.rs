@@ -78,6 +78,11 @@ impl History {
         self.tell(Told::tampered(tampering));
     }
 
+    /// What others had changed before the daemon began, and its start has put right.
+    pub(super) fn found(&self, what: Vec<String>) {
+        self.tell(Told::found(what));
+    }
+
     fn tell(&self, told: Told) {
         // The writer ends with the last handle only.
         let _ = self.told.send(Message::Told(told));

@@ -96,6 +96,13 @@ impl Ledger {
         self.inner().remember(Difference { repaired: true, ..difference });
     }
 
+    /// Writes down what was found to differ, and is right again.
+    pub fn found_and_put_right(&self, difference: Difference) {
+        let mut inner = self.inner();
+        *inner.found.entry(difference.subject).or_default() += 1;
+        inner.remember(Difference { repaired: true, ..difference });
+    }
+
     /// What was put right, newest first.
     pub fn repaired(&self) -> Vec<Difference> {
         self.inner().repaired.iter().cloned().collect()

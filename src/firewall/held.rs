@@ -48,19 +48,7 @@ impl Held {
 
     /// What it would be if the plan were in force. `None`: that cannot be tried.
     pub(super) async fn planned(options: &NetworkOptions, elements: &Elements) -> Option<Self> {
-        let (tell, told) = oneshot::channel();
-        let payload = serde_json::to_vec(&ruleset::replace(options, &Elements::none(options))).ok()?;
-        let options = options.clone();
-        // The namespace ends with the thread, which must be nobody else's.
-        std::thread::spawn(move || {
-            let listed = || {
-                unshare(CloneFlags::CLONE_NEWNET).ok()?;
-                nft::feed(&payload).ok()?;
-                structure(&options)
-            };
-            let _ = tell.send(listed());
-        });
-        let rules = told.await.ok()??;
+        let rules = listed(options, plan(options)?).await?;
         Some(Self { rules, elements: planned_elements(elements) })
     }
 
@@ -114,6 +102,27 @@ impl Held {
         // Where the port changes, another map says to what. That matters to nobody here: the whole row goes.
         Some(Closed::Unpublished(Row { host, ports, to: address(to)?, to_first: ports.first }))
     }
+}
+
+/// The rules that follow from options, as the transaction that writes them.
+pub(super) fn plan(options: &NetworkOptions) -> Option<String> {
+    serde_json::to_string(&ruleset::replace(options, &Elements::none(options))).ok()
+}
+
+/// How nft lists a plan. `None`: that cannot be tried.
+pub(super) async fn listed(options: &NetworkOptions, plan: String) -> Option<Vec<String>> {
+    let (tell, told) = oneshot::channel();
+    let options = options.clone();
+    // The namespace ends with the thread, which must be nobody else's.
+    std::thread::spawn(move || {
+        let listed = || {
+            unshare(CloneFlags::CLONE_NEWNET).ok()?;
+            nft::feed(plan.as_bytes()).ok()?;
+            structure(&options)
+        };
+        let _ = tell.send(listed());
+    });
+    told.await.ok()?
 }
 
 /// A table's listing without counters and elements, and its elements.

@@ -11,6 +11,7 @@
 //! - `committer`: one transaction after another, shared by changes that come together
 //! - `held`: what the kernel holds already, and the difference to the plan
 //! - `compare`: what differs between what should be and what is, in words; `structure`: of rules
+//! - `found`: what differs from what the last daemon left
 //! - `flows`: those of what was closed end, one look after another; `conntrack`: where they are found
 //! - [`strays`]: flows that nothing admits, and their end
 //! - `netfilter`: messages to and from the kernel's packet filter
@@ -31,6 +32,7 @@ pub mod denials;
 mod elements;
 mod facts;
 mod flows;
+mod found;
 mod generation;
 mod guard;
 mod held;
@@ -67,6 +69,7 @@ use denials::Denials;
 use writers::Writers;
 
 pub use elements::Slot;
+pub use found::{found, plan};
 pub use names::log_group;
 pub use nft::command as nft_command;
 pub use obstacles::{Obstacle, obstacles};

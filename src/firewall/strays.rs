@@ -86,6 +86,16 @@ impl Admission {
         Ok(known.into_iter().filter_map(|(flow, entry)| self.stray(&flow, entry)).collect())
     }
 
+    /// Those of which both ends are known: others may be what is left of containers that ended just now. Blocking.
+    pub(super) fn strays_of_known(&self) -> io::Result<Vec<Stray>> {
+        let subnet = self.options.bip;
+        let known_end = |end: Ipv4Addr| !subnet.contains(end) || end == subnet.ip() || self.names.contains_key(&end);
+        let flows = known(subnet)?.into_iter();
+        let of_known =
+            flows.filter(|(flow, _)| [flow.source, flow.destination, flow.answerer].into_iter().all(known_end));
+        Ok(of_known.filter_map(|(flow, entry)| self.stray(&flow, entry)).collect())
+    }
+
     /// The flow, if nothing admits it.
     fn stray(&self, flow: &Flow, entry: Vec<u8>) -> Option<Stray> {
         let why = self.refusal(flow)?;

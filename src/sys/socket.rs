@@ -20,6 +20,9 @@ pub struct Instruction {
     pub value: u32,
 }
 
+/// `SO_NETNS_COOKIE` (asm-generic/socket.h).
+const NETNS_COOKIE: libc::c_int = 71;
+
 /// A packet socket (packet(7)) that takes and gives whole frames, does not block, and hears nothing before
 /// [`bind_packet`].
 pub fn packet() -> io::Result<OwnedFd> {
@@ -42,6 +45,18 @@ pub fn netlink_xfrm() -> io::Result<OwnedFd> {
             _ => Err(io::Error::last_os_error()),
         }
     }
+}
+
+/// The kernel's own number of the calling thread's network namespace, which no other has until the machine boots again
+/// (`SO_NETNS_COOKIE`). `None`: a kernel before 5.14.
+pub fn network_cookie() -> Option<u64> {
+    let socket = std::net::UdpSocket::bind((std::net::Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    let (mut cookie, mut length) = (0_u64, size_of::<u64>() as libc::socklen_t);
+    // SAFETY: the kernel writes at most `length` bytes to `cookie`, which has that size, and the length to `length`.
+    let asked = unsafe {
+        libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, NETNS_COOKIE, (&raw mut cookie).cast(), &raw mut length)
+    };
+    (asked == 0).then_some(cookie)
 }
 
 /// Has a packet socket hear all frames that come and go at one interface of its namespace, and send there.

@@ -13,6 +13,7 @@
 //! | `routes`, `foreign` | what others' routes and rules do to containers' traffic |
 //! | `namespaces`, `inside` | pins of network namespaces, and what is in these |
 //! | [`crate::firewall::strays`] | flows in conntrack |
+//! | `found` | what was changed while no daemon ran |
 //! | `difference` | how a difference is written down |
 //! | `keep` | what is looked at from time to time, and put right without being asked |
 //!
@@ -21,6 +22,7 @@
 
 mod difference;
 mod foreign;
+mod found;
 mod inside;
 mod keep;
 mod namespaces;
@@ -43,6 +45,8 @@ use crate::model::audit::{Difference, Drift, Subject, VERSION};
 use crate::model::{ContainerId, Endpoint, Intent, NetworkMode};
 pub use keep::keep;
 use wire::Wire;
+
+pub use found::Before;
 
 /// Between the two looks.
 const TWICE: Duration = Duration::from_millis(150);
@@ -163,8 +167,8 @@ async fn cure(engine: &Engine, network: &Network, differences: &[Difference]) ->
     Ok(())
 }
 
-/// Writes down how things are when the daemon begins to watch.
-pub async fn begin(engine: &Engine) {
+/// Writes down how things are when the daemon begins to watch, and tells what was otherwise before it did anything.
+pub async fn begin(engine: &Engine, before: &Before) {
     let Some(network) = engine.default_network() else { return };
     let kernel = tokio::task::spawn_blocking(super::read_kernel).await;
     let Ok(Ok(kernel)) = kernel else {
@@ -172,12 +176,15 @@ pub async fn begin(engine: &Engine) {
         return;
     };
     let links = kernel.network();
+    let now = parameters::read(&network.options, &elsewhere(links, &network.options.bridge));
+    let parameters = before.began(&network.options, &network.bridge.parameters(), now);
     engine.ledger().begin(Beginning {
-        parameters: parameters::read(&network.options, &elsewhere(links, &network.options.bridge)),
+        parameters: parameters.clone(),
         bridge_mac: links.named(&network.options.bridge).and_then(|bridge| bridge.mac),
         unmodelled: links.unmodelled.clone(),
         default_route: routes::has_default(links),
     });
+    found::settle(engine, before, links, &parameters);
 }
 
 /// Interfaces that lead elsewhere: with addresses, and none of ours.

@@ -81,6 +81,10 @@ const TOO_LITTLE: &[(&str, u64)] = &[
 ];
 /// The same of who is behind an interface that leads elsewhere.
 const TOO_FEW: &[(&str, u64)] = &[("mcast_solicit", 1), ("unres_qlen_bytes", 1536)];
+/// Those that let more in when they are on, and that nobody here needs: switched off, they are no difference, and nobody is
+/// told to switch one on.
+const SAFE_WHEN_OFF: &[&str] =
+    &["accept_local", "accept_redirects", "accept_source_route", "proxy_arp", "route_localnet"];
 const FORWARD: &str = "net/ipv4/ip_forward";
 
 /// What is compared with how it was, with its values of now; absent ones are left out.
@@ -104,6 +108,9 @@ pub(super) fn read(options: &NetworkOptions, others: &[String]) -> BTreeMap<Stri
 
 /// Whether it matters that a parameter is `is`, and was `was`.
 fn matters(name: &str, was: &str, is: &str) -> bool {
+    if is == "0" && SAFE_WHEN_OFF.contains(&name.rsplit('/').next().unwrap_or_default()) {
+        return false;
+    }
     let of_neighbours = name.strip_prefix("net/ipv4/neigh/").and_then(|rest| rest.split_once('/')).map(|(_, it)| it);
     let wanted = |list: &[(&str, u64)], name: &str| list.iter().find(|(it, _)| *it == name).map(|(_, least)| *least);
     let least = wanted(TOO_LITTLE, name).or_else(|| wanted(TOO_FEW, of_neighbours?));
@@ -137,7 +144,7 @@ pub(super) fn differences(
     for (name, was) in began.iter().filter(|(name, _)| !kept.iter().any(|(kept, _)| kept == *name)) {
         let Some(is) = now(name).filter(|is| matters(name, was, is)) else { continue };
         let what =
-            format!("{} is {is}, and was {was} when the daemon began{}", dotted(name), effect(options, name, &is));
+            format!("{} is {is}, and was {was} when daemons began{}", dotted(name), effect(options, name, &is));
         let of_bridge = name.contains(&format!("/{}/", options.bridge)) || name.starts_with("net/bridge/");
         differences.push(match of_bridge {
             true => ours(Subject::Sysctl, "sysctl-changed", what),
@@ -153,6 +160,12 @@ pub(super) fn differences(
         differences.retain(|difference| !follows(&difference.what));
     }
     differences
+}
+
+/// Whether no option of a daemon's has a part in it, also where it belongs to another interface.
+pub(super) fn is_of_nobody_else(name: &str) -> bool {
+    let short = name.rsplit('/').next().unwrap_or_default();
+    SAFE_WHEN_OFF.contains(&short) && short != "accept_redirects"
 }
 
 /// What is written, and what it was, of those that are not as they should be and are ours to set.
@@ -259,7 +272,7 @@ mod tests {
             ),
             [
                 "net.ipv4.conf.br0.proxy_arp_pvlan is 0, and should be 1: containers do not find their links' targets",
-                "net.ipv4.conf.br0.rp_filter is 0, and was 2 when the daemon began: packets may come in from where no \
+                "net.ipv4.conf.br0.rp_filter is 0, and was 2 when daemons began: packets may come in from where no \
                  route leads",
             ]
         );

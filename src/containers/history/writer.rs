@@ -30,6 +30,7 @@ pub(super) struct Told {
 
 enum What {
     Changed(Box<Changed>),
+    Found(Vec<String>),
     Tampered { what: Vec<String>, by: Option<Process>, left: bool },
 }
 
@@ -43,6 +44,10 @@ struct Changed {
 impl Told {
     pub(super) fn changed(change: Change, origin: Origin, created: Option<Creation>) -> Self {
         Self { time: now(), what: What::Changed(Box::new(Changed { change, origin, created })) }
+    }
+
+    pub(super) fn found(what: Vec<String>) -> Self {
+        Self { time: now(), what: What::Found(what) }
     }
 
     pub(super) fn tampered(tampering: &Tampering) -> Self {
@@ -170,6 +175,13 @@ impl Writer {
             What::Changed(changed) => {
                 self.enter_repairs();
                 self.change(time, *changed);
+            }
+            What::Found(mut what) => {
+                self.enter_repairs();
+                let further = what.len().saturating_sub(TOLD) as u64;
+                what.truncate(TOLD);
+                let change = Happening::Repair { what, further, by: None, left: false };
+                self.line(time, &Origin::Found, &change, &Delta::default());
             }
             What::Tampered { what, by, left } => self.repair(time, what, by.as_ref(), left),
         }
