@@ -523,6 +523,30 @@ fn reaches(host: &Host, from: &str, to: &str) -> bool {
     host.sh(&format!("nsenter --target {pid} --net timeout 1 bash -c '{connect}'")).code == 0
 }
 
+/// With the other `--icc` than before, containers that know each other ask anew who has which address.
+#[test]
+fn links_of_running_containers_hold_with_the_other_icc() {
+    let mut host = Host::with(&["--icc=true"]);
+    host.run("busybox").name("db").flags(&["--expose", "80"]).serving().start();
+    host.run("busybox").name("web").flags(&["--link", "db"]).serving().start();
+    host.run("busybox").name("other").serving().start();
+    let check = |host: &Host, icc: bool| {
+        until("web reaches db by its link", || reaches(host, "web", "db"));
+        until("other reaches whom it may", || reaches(host, "other", "db") == icc);
+        for (from, to) in [("web", "db"), ("other", "db"), ("db", "web")] {
+            assert!(!icc || reaches(host, from, to), "they know each other");
+        }
+    };
+    check(&host, true);
+    for icc in [false, true] {
+        host.kill_daemon();
+        host.restart_daemon_with(&[if icc { "--icc=true" } else { "--icc=false" }]);
+        let began = std::time::Instant::now();
+        check(&host, icc);
+        assert!(began.elapsed().as_secs() < 10, "{:?}", began.elapsed());
+    }
+}
+
 /// Who is linked to a container, or has joined it, may be restarted with it, in any order and at once.
 #[test]
 fn a_source_may_be_restarted_with_its_target() {

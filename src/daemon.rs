@@ -139,6 +139,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         warnings,
     });
     engine.restore().await.context("cannot take over what the last daemon left")?;
+    if engine.network().is_some_and(|options| before.may_differ_in_icc(options)) {
+        engine.ask_anew().await;
+    }
     if let Some((firewall, bridge)) = watches {
         crate::audit::drift::begin(&engine, &before).await;
         engine.guard(firewall, bridge);

@@ -14,8 +14,9 @@ use rtnetlink::packet_route::neighbour::{
 };
 
 use super::repair::Look;
-use super::{Bridge, BridgeError, failed, is};
+use super::{Bridge, BridgeError, failed, is, port};
 use crate::model::{Endpoint, MacAddr};
+use crate::netns::NetNs;
 
 /// An entry of the host's table, of the bridge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +64,31 @@ impl Bridge {
         let request = self.netlink.neighbours().add(self.index(), address.into());
         let request = request.state(NeighbourState::Permanent).link_layer_address(&mac.0).replace();
         request.execute().await.map_err(failed("tell the host who has", &address.to_string()))
+    }
+
+    /// Has who is in a namespace ask anew who has the addresses of the bridge's subnet: with the other `icc`, the answer is
+    /// another. What somebody entered there by hand stays, and so does the gateway's entry.
+    pub async fn ask_anew(&self, netns: &NetNs) -> Result<(), BridgeError> {
+        let inside = port::connect_inside(netns).await?;
+        let entries = inside.neighbours().get().set_address_family(AddressFamily::Inet).execute();
+        let entries: Vec<NeighbourMessage> = entries
+            .try_collect()
+            .await
+            .map_err(failed("read the neighbours of a container on", &self.options.bridge))?;
+        for entry in entries {
+            let Some(known) = Neighbour::of(&entry, entry.header.ifindex) else { continue };
+            let ours = self.options.bip.contains(known.address) && known.address != self.options.gateway();
+            if known.is_permanent || !ours {
+                continue;
+            }
+            match inside.neighbours().del(entry).execute().await {
+                Err(e) if !is(&e, libc::ENOENT) => {
+                    return Err(failed("let a container forget who had", &known.address.to_string())(e));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Nobody has the address any more, and the host shall not remember who had. `false`: it does not know.

@@ -174,7 +174,7 @@ pub(super) async fn clear(netns: &NetNs) -> Result<(), BridgeError> {
 }
 
 /// A netlink conversation with another namespace: a socket belongs for ever to the one it was opened in.
-async fn connect_inside(netns: &NetNs) -> Result<Handle, BridgeError> {
+pub(super) async fn connect_inside(netns: &NetNs) -> Result<Handle, BridgeError> {
     let (netns, runtime) = (netns.clone(), tokio::runtime::Handle::current());
     let opening = tokio::task::spawn_blocking(move || {
         netns.enter(|| {

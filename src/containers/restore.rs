@@ -128,6 +128,18 @@ impl Engine {
         Ok(())
     }
 
+    /// Has running containers ask anew who has which address. Called where the last daemon ran with another `icc`: whom
+    /// they reached directly they reach through the host now, or the other way round.
+    pub async fn ask_anew(&self) {
+        let Some(network) = self.default_network() else { return };
+        for cell in self.cells() {
+            let netns = cell.live().netns.clone();
+            if let Some(netns) = netns.filter(|_| cell.snapshot().state.status.is_running()) {
+                log_error("have a container forget who had which address", network.bridge.ask_anew(&netns).await);
+            }
+        }
+    }
+
     /// Starts that were under way, removals that were, shims' directories and namespaces of nobody.
     async fn finish_what_was_begun(&self) {
         for cell in self.cells() {

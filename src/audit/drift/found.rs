@@ -133,6 +133,11 @@ impl Before {
         found
     }
 
+    /// Whether containers may know each other's addresses by another `icc` than this daemon's.
+    pub fn may_differ_in_icc(&self, options: &NetworkOptions) -> bool {
+        self.left.as_ref().is_none_or(|left| left.options.icc != options.icc)
+    }
+
     /// What this daemon's start has put right. Called when all that it does has been done.
     fn put_right(&self, links: &Links) -> Vec<Difference> {
         let Some(left) = &self.left else { return Vec::new() };
