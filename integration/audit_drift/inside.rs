@@ -303,3 +303,28 @@ fn a_closed_container_that_somebody_opens() {
         assert!(!reached());
     }
 }
+
+/// Who joined a container that was restarted since is in the network of before: no verdict may say otherwise.
+#[test]
+fn who_is_left_behind_by_a_restart_is_told() {
+    let host = daemon(&[]);
+    let scene = Scene::on(&host);
+    host.run("busybox").name("joined").net("container:web").cmd(&["sleep", "1000"]).start();
+    let why = || host.pontoon(&["audit", "why", "joined", "db", "80/tcp"]);
+    let connects = || {
+        let pid = host.docker(&["inspect", "-f", "{{.State.Pid}}", "joined"]).ok();
+        let connect = scene.spell("exec 3<>/dev/tcp/DBAT/80");
+        host.sh(&format!("nsenter --target {pid} --net timeout 1 bash -c '{connect}'")).code == 0
+    };
+    why().ends_with(0);
+    assert!(connects());
+    host.docker(&["restart", "-t", "0", "web"]).ok();
+    why().ends_with(1);
+    assert!(!connects());
+    let (answer, code) = scene.drift(&[]);
+    assert_eq!((of_kind(&answer), code), (vec!["joined-left-behind"], 3), "{answer:#}");
+    host.docker(&["restart", "-t", "0", "joined"]).ok();
+    scene.clean("when it has joined anew");
+    why().ends_with(0);
+    assert!(connects());
+}

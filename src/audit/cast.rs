@@ -68,6 +68,7 @@ impl Cast {
         for container in &reading.containers {
             let place = match owner(container) {
                 None => Some(host),
+                Some(_) if reading.left_behind.contains(&container.id) => None,
                 // Its target has ended, or is not known any more, and the namespace lives on: it is its own.
                 Some(owner) => {
                     places.get(&owner).copied().filter(|place| reading.containers[*place].id != container.id)
@@ -206,7 +207,8 @@ fn container_seat(reading: &Reading, container: &Container, shares: Option<usize
 fn container_party(reading: &Reading, container: &Container, shares: Option<String>) -> Party {
     let spec = &container.spec.network;
     let exposed = PortRange::runs(&spec.expose);
-    let inside = owner(container).and_then(|owner| reading.insides.get(&owner));
+    let joined = owner(container).filter(|_| !reading.left_behind.contains(&container.id));
+    let inside = joined.and_then(|owner| reading.insides.get(&owner));
     let sockets = listeners(reading, inside.map_or(&[], |inside| inside.sockets.as_slice()));
     let published = container.attached.as_ref().map_or(&[][..], |endpoint| endpoint.published.as_slice());
     let address = container.attached.as_ref().map(|endpoint| IpAddr::V4(endpoint.address));

@@ -12,7 +12,7 @@ use crate::containers::{Container, Engine};
 use crate::firewall::audit::Kernel;
 use crate::firewall::audit::sockets::{self, Socket};
 use crate::model::{ContainerId, Intent, NetworkOptions};
-use crate::netns::NetNs;
+use crate::netns::{self, NetNs};
 
 /// Everything that the audit's answers are made of.
 #[derive(Debug)]
@@ -35,6 +35,9 @@ pub struct Reading {
     pub own_sockets: BTreeSet<u32>,
     /// Containers' own namespaces. One that is not here could not be read.
     pub insides: BTreeMap<ContainerId, Inside>,
+    /// Containers that joined another's namespace, which was restarted since: they are in that of its last life, where only
+    /// `lo` is left.
+    pub left_behind: BTreeSet<ContainerId>,
     /// Processes that hold sockets, by inode; empty where there are too many to look.
     pub holders: HashMap<u32, (String, u32)>,
 }
@@ -81,7 +84,10 @@ impl Reading {
             ..=MOST_WITH_PROCESSES => processes::holders(inodes.collect()),
             _ => HashMap::new(),
         };
+        let left_behind = containers.iter().filter(|container| is_left_behind(container));
+        let left_behind = left_behind.map(|container| container.id.clone()).collect();
         Ok(Self {
+            left_behind,
             taken: format!("{:.3}", jiff::Timestamp::now()),
             host: nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
             intent,
@@ -134,6 +140,16 @@ fn same(now: &[Arc<Container>], before: &[Arc<Container>]) -> bool {
 /// Whose namespace a container is in: its own or, joined, another's; `None` is the host's. Pins are called by ids.
 pub(super) fn owner(container: &Container) -> Option<ContainerId> {
     Path::new(&container.sandbox).file_name()?.to_str()?.parse().ok()
+}
+
+/// Whether a container is in another namespace than that which is pinned where it joined.
+pub(super) fn is_left_behind(container: &Container) -> bool {
+    if owner(container).is_none_or(|owner| owner == container.id) || container.state.pid <= 0 {
+        return false;
+    }
+    let own = netns::of_process(container.state.pid).ok().and_then(|own| netns::identity(&own).ok());
+    let pinned = NetNs::open(Path::new(&container.sandbox)).and_then(|pin| pin.identity()).ok();
+    own.zip(pinned).is_some_and(|(own, pinned)| own != pinned)
 }
 
 fn pin(container: &Container) -> Option<(ContainerId, NetNs)> {

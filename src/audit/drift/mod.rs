@@ -312,6 +312,7 @@ async fn look_deeper(
     let inside = tokio::task::spawn_blocking(move || {
         let fresh = inside::Fresh::made();
         let mut found = Found::default();
+        found.differences.extend(running.iter().filter_map(|it| namespaces::left_behind(it)));
         for container in running.iter().filter(|it| has_own_namespace(it)) {
             let Some(namespace) = namespaces::of_process(container) else { continue };
             found.differences.extend(namespaces::difference(container, &namespace));

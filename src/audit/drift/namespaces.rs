@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::ErrorKind;
 
-use super::difference::{of, ours};
+use super::difference::{of, ours, theirs};
 use crate::containers::Container;
 use crate::model::audit::{Difference, Subject};
 use crate::netns::{self, NetNs, NetNsError};
@@ -33,6 +33,19 @@ pub(super) fn difference(container: &Container, namespace: &File) -> Option<Diff
         }
         Err(error) => tell("pin-missing", format!("the pin of {name}'s network namespace cannot be opened: {error}")),
     }
+}
+
+/// A container that joined another's namespace before that one was restarted.
+pub(super) fn left_behind(container: &Container) -> Option<Difference> {
+    if !crate::audit::reading::is_left_behind(container) {
+        return None;
+    }
+    let name = &container.name;
+    let what = format!(
+        "{name} is in the network of before the container that it joined was restarted: nothing but lo is there"
+    );
+    let remedy = format!("start it anew, which joins it to the network of now: `docker restart {name}`");
+    Some(of(name.as_str(), theirs(Subject::Namespace, "joined-left-behind", what, remedy)))
 }
 
 /// Pins the namespace of the container's process again.
