@@ -158,3 +158,16 @@ fn what_a_run_would_change() {
     }
     host.assert_as(&host.traces());
 }
+
+/// What has no end, or nobody of that name in it, is refused, and not known.
+#[test]
+fn what_cannot_be_asked_is_not_known() {
+    let host = shop(&["--icc=false"]);
+    host.pontoon(&["audit", "assert", "/dev/zero"]).complains("neither a file nor a pipe").ends_with(2);
+    host.sh("head -c 2000000 /dev/zero | tr '\\0' '#' >/run/long").ok();
+    host.pontoon(&["audit", "assert", "/run/long"]).complains("longer than 1 MiB").ends_with(2);
+    assert_file(&host, &[], KEPT).ends_with(0);
+    host.pontoon(&["audit", "matrix", "--from", "nosuch"]).complains("nosuch").ends_with(2);
+    host.pontoon(&["audit", "matrix"]).ends_with(0);
+    host.pontoon(&["audit", "probe", "--from", "lan"]).ends_with(2);
+}

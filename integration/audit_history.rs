@@ -252,3 +252,22 @@ fn what_is_altered_missing_or_cut_off_shows() {
     let log = host.daemon().log();
     assert!(log.contains(&format!("the history begins here entry=4 hash={head}")), "{log}");
 }
+
+/// Who takes the daemon's own word of the history away does not have it write over what is there.
+#[test]
+fn no_entry_is_written_over() {
+    let host = Host::new();
+    host.run("busybox").name("one").cmd(&["sleep", "1000"]).start();
+    let (before, code) = history(&host, &[]);
+    assert_eq!(code, 0);
+    host.kill_daemon();
+    let store = rusqlite::Connection::open(host.dir().join("pontoon/pontoon.db")).unwrap();
+    assert!(store.execute("DELETE FROM meta WHERE key LIKE 'history%'", []).unwrap() >= 2);
+    drop(store);
+    host.restart_daemon();
+    host.run("busybox").name("two").cmd(&["sleep", "1000"]).start();
+    let (after, code) = history(&host, &[]);
+    assert_eq!(code, 3, "{after:#}");
+    assert_eq!(entries(&after)[..entries(&before).len()], *entries(&before));
+    assert!(after["chain"]["broken"]["what"].as_str().is_some_and(|what| what.contains("is missing")), "{after:#}");
+}

@@ -135,9 +135,21 @@ impl Store {
     }
 }
 
+/// Nothing that is there is written over. Behind entries that somebody else has put there, or that nobody knows of because
+/// somebody has taken the word of the newest away, it goes on in a way that the chain shows it.
 fn append(db: &Connection, mut head: Option<Head>, lines: &[Line]) -> Result<Option<Head>, StoreError> {
-    // What somebody else has put where ours belongs is no entry of the history.
-    let sql = "INSERT OR REPLACE INTO history(seq, time, origin, change, delta, prev_hash, hash)
+    let newest = db
+        .prepare_cached("SELECT seq, hash FROM history ORDER BY seq DESC LIMIT 1")
+        .and_then(|mut s| s.query_row([], |row| Ok(Head { entry: number(row, 0)?, hash: row.get(1)? })).optional())
+        .step("read the history's end")?;
+    head = match (head, newest) {
+        // It does not follow from what stands there.
+        (Some(head), Some(newest)) if newest.entry > head.entry => Some(Head { entry: newest.entry, ..head }),
+        // A number is left out: entries may be missing.
+        (None, Some(newest)) => Some(Head { entry: newest.entry + 1, ..newest }),
+        (head, _) => head,
+    };
+    let sql = "INSERT INTO history(seq, time, origin, change, delta, prev_hash, hash)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     for line in lines {
         let (before, previous) = head.map_or((0, chain::NOTHING.to_owned()), |head| (head.entry, head.hash));
@@ -193,12 +205,18 @@ mod tests {
 
         store.prune_history(2).expect("pruned");
         assert_eq!(read(false).iter().map(|row| row.seq).collect::<Vec<_>>(), [3]);
-        // Whatever somebody else puts in the next one's place does not keep it from being written.
+        // Whatever somebody else puts in the next one's place does not keep it from being written, and is there still.
         store
             .db()
             .execute("INSERT INTO history SELECT 4, time, origin, change, delta, '', '' FROM history", [])
             .expect("put");
-        store.append_history(head.as_ref(), &[line(4)], None, &BTreeMap::new()).expect("written");
-        assert_eq!(read(true)[0].line, line(4));
+        let head = store.append_history(head.as_ref(), &[line(4)], None, &BTreeMap::new()).expect("written");
+        let entries = || read(false).iter().map(|row| (row.seq, row.line.time)).collect::<Vec<_>>();
+        assert_eq!(entries(), [(3, 3), (4, 3), (5, 4)]);
+        let head = store.append_history(head.as_ref(), &[line(5)], None, &BTreeMap::new()).expect("written");
+        assert_eq!(head.expect("written").entry, 6);
+        // Nobody knows any more what was written.
+        store.append_history(None, &[line(6)], None, &BTreeMap::new()).expect("written");
+        assert_eq!(entries(), [(3, 3), (4, 3), (5, 4), (6, 5), (8, 6)]);
     }
 }

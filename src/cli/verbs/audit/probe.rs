@@ -35,7 +35,8 @@ impl Try {
         // What could not be tried is not known: neither agreed nor otherwise.
         let (text, probe) = probe.map_err(|error| error.with_code(UNKNOWN))?;
         print(&if self.json { text } else { table(&probe, self.quiet) })?;
-        Ok(code(&probe.sent))
+        // Who asks for somebody's flows is told nothing by there being none to try.
+        Ok(if probe.sent.is_empty() && !query.is_empty() { UNKNOWN } else { code(&probe.sent) })
     }
 
     async fn answer(&self, client: &Client, query: &[(&str, &str)]) -> Result<(String, Probe), CliError> {

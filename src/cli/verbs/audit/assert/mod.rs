@@ -3,6 +3,7 @@
 mod formats;
 
 use std::io::Read;
+use std::os::unix::fs::FileTypeExt;
 
 use http_body_util::BodyExt;
 use hyper::Method;
@@ -13,6 +14,8 @@ use crate::cli::error::{CliError, Outcome};
 use crate::cli::print;
 use crate::model::audit::Checked;
 
+/// Bytes of expectations.
+const MOST: u64 = 1 << 20;
 /// What cannot be asked or read is not known, and never kept.
 const UNKNOWN: u8 = 2;
 
@@ -72,10 +75,20 @@ impl Assert {
 
 fn read(file: &str) -> Result<String, CliError> {
     let cannot = |error: std::io::Error| CliError::new(format!("cannot read {file}: {error}"));
-    if file != "-" {
-        return std::fs::read_to_string(file).map_err(cannot);
-    }
+    let no_file = || CliError::new(format!("cannot read {file}: it is neither a file nor a pipe"));
+    let source: Box<dyn Read> = if file == "-" {
+        Box::new(std::io::stdin())
+    } else {
+        let kind = std::fs::metadata(file).map_err(cannot)?.file_type();
+        if !kind.is_file() && !kind.is_fifo() {
+            return Err(no_file());
+        }
+        Box::new(std::fs::File::open(file).map_err(cannot)?)
+    };
     let mut text = String::new();
-    std::io::stdin().read_to_string(&mut text).map_err(cannot)?;
+    source.take(MOST + 1).read_to_string(&mut text).map_err(cannot)?;
+    if text.len() as u64 > MOST {
+        return Err(CliError::new(format!("cannot read {file}: it is longer than 1 MiB")));
+    }
     Ok(text)
 }

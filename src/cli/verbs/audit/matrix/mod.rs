@@ -6,7 +6,7 @@ mod table;
 
 use hyper::Method;
 
-use super::{ask, report};
+use super::{UNKNOWN, ask, report};
 use crate::cli::client::{Client, Payload, whole};
 use crate::cli::error::Outcome;
 use crate::cli::print;
@@ -53,7 +53,10 @@ impl Show {
         let query: Vec<(&str, &str)> = wanted.iter().filter_map(|(key, who)| Some((*key, who.as_deref()?))).collect();
         // Who sends packets does something.
         let method = if self.probe { Method::POST } else { Method::GET };
-        let answer = whole(client.open(method, "/pontoon/v1/audit/matrix", &query, Payload::Empty).await?).await?;
+        let answer =
+            async { whole(client.open(method, "/pontoon/v1/audit/matrix", &query, Payload::Empty).await?).await };
+        // Of whom nobody knows, nothing is known.
+        let answer = answer.await.map_err(|error| error.with_code(UNKNOWN))?;
         if matches!(self.format, Format::Json) {
             print(&String::from_utf8_lossy(&answer))?;
             return Ok(0);
