@@ -168,12 +168,13 @@ fn the_firewall_is_restored_whatever_becomes_of_it() {
 
 /// What is seen of the bridge and of its ports, but for what changes by itself.
 const BRIDGE: &str = "ip -o link show master pontoon0 | sed 's/^[0-9]*: //; s/@.*master/ master/; s/ mode .*//'
-    ip -o link show pontoon0 | sed 's/^[0-9]*: //' | grep -o 'mtu [0-9]*\\|[<,]UP\\|ether [^ ]*'
+    ip -o link show pontoon0 | sed 's/^[0-9]*: //' | grep -o 'mtu [0-9]*\\|[<,]UP\\|NOARP\\|ether [^ ]*'
+    ip route show dev pontoon0
     ip -o -4 address show pontoon0 | grep -o 'inet [0-9./]*'
     ip -json -d link show pontoon0 | jq -r '.[].linkinfo.info_data | .stp_state, .vlan_filtering, .group_fwd_mask, .nf_call_iptables'
     ip -json -d link show master pontoon0 | jq -c '.[].linkinfo.info_slave_data |
         [.state, .isolated, .learning, .flood, .hairpin, .mcast_flood, .bcast_flood, .mcast_to_unicast, .neigh_suppress, .proxy_arp,
-         .group_fwd_mask, .locked, .guard, .root_block]'
+         .group_fwd_mask, .locked, .guard, .root_block, .multicast_router]'
     bridge fdb show br pontoon0 | grep static
     ip neigh show dev pontoon0 nud permanent
     sysctl net.ipv4.ip_forward net.ipv4.conf.pontoon0.route_localnet net.ipv4.conf.pontoon0.proxy_arp_pvlan
@@ -213,6 +214,10 @@ fn the_bridge_is_restored_whatever_becomes_of_it() {
         ("ip link set PORT type bridge_slave proxy_arp on", "changed proxy_arp of port PORT"),
         ("ip link set PORT type bridge_slave group_fwd_mask 0", "changed group_fwd_mask of port PORT"),
         ("ip link set PORT type bridge_slave locked on", "changed locked of port PORT"),
+        ("bridge link set dev PORT mcast_router 2", "changed mcast_router of port PORT"),
+        ("ip link set PORT mtu 1400", "set the MTU of port PORT to 1400"),
+        ("ip link set pontoon0 arp off", "switched ARP off on bridge pontoon0"),
+        ("ip route del 172.17.0.0/16 dev pontoon0", "deleted the route to 172.17.0.0/16 by bridge pontoon0"),
         ("bridge link set dev PORT state 0", "changed the state of port PORT"),
         ("ip link set PORT down", "set port PORT down"),
         ("ip link set PORT nomaster", "took port PORT off the bridge"),

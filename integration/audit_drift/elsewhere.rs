@@ -148,7 +148,7 @@ const ROUTES: &[Tampering] = &[
         kinds: &["route-missing"],
         words: "there is no route to 172.17.0.0/16 by pontoon0",
         bite: Unpublishes,
-        cure: By("ip route add 172.17.0.0/16 dev pontoon0 proto kernel scope link src 172.17.0.1"),
+        cure: Repair,
     },
     Tampering {
         command: "ip xfrm policy add dir fwd src WEBAT/32 dst DBAT/32 action block",

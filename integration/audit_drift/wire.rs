@@ -144,10 +144,7 @@ const WIRE: &[Tampering] = &[
         kinds: &["bridge-noarp"],
         words: "bridge pontoon0 does not do ARP",
         bite: Quiet,
-        // The host forgets all neighbours by that.
-        cure: By("ip link set pontoon0 arp on
-            ip neigh replace DBAT lladdr DBMAC nud permanent dev pontoon0
-            ip neigh replace WEBAT lladdr WEBMAC nud permanent dev pontoon0"),
+        cure: Repair,
     },
     Tampering {
         command: "tc qdisc add dev DBPORT clsact",

@@ -18,6 +18,8 @@ pub(super) enum PortFault {
     Down,
     /// Up and connected, and the bridge passes nothing through it.
     Held,
+    /// It has this MTU, and was made with another.
+    Mtu(u32),
     /// A flag is not as we set it.
     Flag(&'static str),
 }
@@ -34,6 +36,14 @@ pub(super) fn of_port(link: &LinkMessage, bridge: u32, flags: &[InfoBridgePort],
     let differs = |wanted: &&InfoBridgePort| found.iter().any(|it| it.is_same_kind(wanted) && it != *wanted);
     let flags = flags.iter().filter(differs).map(|flag| PortFault::Flag(flag_name(flag)));
     down.into_iter().chain(held).chain(flags).collect()
+}
+
+/// An interface's MTU.
+pub(super) fn mtu(link: &LinkMessage) -> Option<u32> {
+    link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::Mtu(mtu) => Some(*mtu),
+        _ => None,
+    })
 }
 
 /// A port without a carrier (its other end is down) has the state *disabled* by right.
@@ -85,6 +95,7 @@ fn flag_name(flag: &InfoBridgePort) -> &'static str {
         InfoBridgePort::FastLeave(_) => "fastleave",
         InfoBridgePort::VlanTunnel(_) => "vlan_tunnel",
         InfoBridgePort::Locked(_) => "locked",
+        InfoBridgePort::MulticastRouter(_) => "mcast_router",
         _ => "a flag",
     }
 }
@@ -95,6 +106,7 @@ impl PortFault {
             Self::Detached => format!("took port {port} off the bridge"),
             Self::Down => format!("set port {port} down"),
             Self::Held => format!("changed the state of port {port}"),
+            Self::Mtu(mtu) => format!("set the MTU of port {port} to {mtu}"),
             Self::Flag(name) => format!("changed {name} of port {port}"),
         }
     }
@@ -106,6 +118,9 @@ pub(super) fn of_bridge(link: &LinkMessage, options: &NetworkOptions) -> Vec<Str
     let mut words = Vec::new();
     if !link.header.flags.contains(LinkFlags::Up) {
         words.push(format!("set bridge {bridge} down"));
+    }
+    if link.header.flags.contains(LinkFlags::Noarp) {
+        words.push(format!("switched ARP off on bridge {bridge}"));
     }
     for attribute in &link.attributes {
         match attribute {

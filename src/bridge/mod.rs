@@ -140,6 +140,8 @@ struct OpenPort {
     netns: Option<NetNs>,
     /// 0: there was no such interface.
     index: u32,
+    /// What it was made with: by a daemon with another `--mtu`, say. `None`: nobody keeps it.
+    mtu: Option<u32>,
     /// It is up, or should be; before that, it is being opened.
     ready: bool,
 }
@@ -237,7 +239,7 @@ impl Bridge {
         self.switch_bridge_filter_off().await?;
         self.set_address().await?;
         self.renew_port_flags().await?;
-        let up = LinkUnspec::new_with_index(self.index()).up().build();
+        let up = LinkUnspec::new_with_index(self.index()).up().arp(true).build();
         links.set(up).execute().await.map_err(failed("bring up", name))
     }
 
@@ -304,7 +306,8 @@ impl Bridge {
     pub async fn open_port(&self, endpoint: &Endpoint, netns: Option<&NetNs>) -> Result<(), BridgeError> {
         let port = &endpoint.port;
         let index = port::index(port).unwrap_or_default();
-        let opening = OpenPort { endpoint: endpoint.clone(), netns: netns.cloned(), index, ready: false };
+        let mtu = self.own.then_some(self.options.mtu);
+        let opening = OpenPort { endpoint: endpoint.clone(), netns: netns.cloned(), index, mtu, ready: false };
         self.open.lock().await.insert(port.clone(), opening);
         let up = LinkUnspec::new_with_name(port).up().build();
         self.netlink.link().set(up).execute().await.map_err(failed("open port", port))?;
@@ -320,6 +323,10 @@ impl Bridge {
         }
         let hardened = port::harden(self, endpoint).await;
         let opened = self.open_port(endpoint, netns).await;
+        let link = find_link(&self.netlink, &endpoint.port).await;
+        if let Some(open) = self.open.lock().await.get_mut(&endpoint.port).filter(|_| self.own) {
+            open.mtu = link.ok().flatten().as_ref().and_then(faults::mtu);
+        }
         self.keep_open(&endpoint.port).await;
         hardened.and(opened)
     }

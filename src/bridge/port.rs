@@ -4,8 +4,8 @@ use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use rtnetlink::packet_route::link::{
-    BridgePortState, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute, LinkInfo,
-    LinkMessage,
+    BridgeMulticastRouterType, BridgePortState, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind,
+    InfoVeth, LinkAttribute, LinkInfo, LinkMessage,
 };
 use rtnetlink::packet_route::neighbour::{NeighbourFlags, NeighbourState};
 use rtnetlink::sys::protocols::NETLINK_ROUTE;
@@ -144,6 +144,7 @@ pub(super) fn flags(options: &NetworkOptions) -> Vec<InfoBridgePort> {
         InfoBridgePort::FastLeave(false),
         InfoBridgePort::VlanTunnel(false),
         InfoBridgePort::Locked(false),
+        InfoBridgePort::MulticastRouter(BridgeMulticastRouterType::TempQuery),
     ]
 }
 

@@ -3,10 +3,15 @@
 //! A message says only where to look. By the time that it is read, a start may have gone on or an end begun, and what counts
 //! is how things are.
 
+use std::net::Ipv4Addr;
 use std::sync::atomic::Ordering;
 
-use rtnetlink::LinkUnspec;
+use futures_util::TryStreamExt;
 use rtnetlink::packet_route::link::{BridgePortState, LinkMessage};
+use rtnetlink::packet_route::route::{
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope,
+};
+use rtnetlink::{LinkUnspec, RouteMessageBuilder};
 
 use super::faults::PortFault;
 use super::{Bridge, BridgeError, OpenPort, failed, faults, find_bridge, find_link, host, is, port, settings};
@@ -44,7 +49,40 @@ impl Bridge {
         }
         let fresh = if self.own { Self::ensure(&self.options).await? } else { Self::existing(&self.options).await? };
         self.index.store(fresh.index(), Ordering::Relaxed);
+        if self.own && !self.is_routed_to().await? {
+            self.route_to().await?;
+        }
         Ok(what)
+    }
+
+    /// Whether the host has a route to its containers, as one comes with the bridge's address; where somebody has put another
+    /// in its place, that is theirs, and the audit's to tell.
+    async fn is_routed_to(&self) -> Result<bool, BridgeError> {
+        let request = self.netlink.route().get(RouteMessageBuilder::<Ipv4Addr>::new().build());
+        let routes: Vec<RouteMessage> = request.execute().try_collect().await.map_err(failed("read", "routes"))?;
+        Ok(routes.iter().any(|route| self.is_connected(route)))
+    }
+
+    /// Whether it leads to just the bridge's subnet.
+    pub(super) fn is_connected(&self, route: &RouteMessage) -> bool {
+        let bip = self.options.bip;
+        route.header.table == RouteHeader::RT_TABLE_MAIN
+            && route.header.destination_prefix_length == bip.prefix()
+            && route.attributes.contains(&RouteAttribute::Destination(RouteAddress::Inet(bip.network())))
+    }
+
+    async fn route_to(&self) -> Result<(), BridgeError> {
+        let (bip, gateway) = (self.options.bip, self.options.gateway());
+        let route = RouteMessageBuilder::<Ipv4Addr>::new()
+            .destination_prefix(bip.network(), bip.prefix())
+            .output_interface(self.index())
+            .pref_source(gateway)
+            .scope(RouteScope::Link)
+            .protocol(RouteProtocol::Kernel);
+        match self.netlink.route().add(route.build()).execute().await {
+            Err(e) if !is(&e, libc::EEXIST) => Err(failed("make the route to containers by", &self.options.bridge)(e)),
+            _ => Ok(()),
+        }
     }
 
     async fn own_faults(&self, link: &LinkMessage) -> Result<Vec<String>, BridgeError> {
@@ -57,6 +95,10 @@ impl Bridge {
         }
         let added = addresses.iter().filter(|(address, _)| *address != bip);
         what.extend(added.map(|(address, _)| format!("added address {address} to bridge {name}")));
+        // Down, or without its address, it has none by right.
+        if what.is_empty() && !self.is_routed_to().await? {
+            what.push(format!("deleted the route to {}/{} by bridge {name}", bip.network(), bip.prefix()));
+        }
         Ok(what)
     }
 
@@ -103,7 +145,7 @@ impl Bridge {
             what.push(format!("deleted port {name}"));
             return Ok(Look::Repaired(what));
         };
-        let found = self.port_faults(&link);
+        let found = self.port_faults(&link, port.mtu);
         what.extend(found.iter().map(|fault| fault.words(name)));
         if found.contains(&PortFault::Detached) {
             // Down until it is hardened again: a port that joins a bridge is open to all.
@@ -118,6 +160,10 @@ impl Bridge {
             return Ok(Look::Fine);
         }
         port::harden(self, &port.endpoint).await?;
+        if let Some(mtu) = port.mtu.filter(|_| found.iter().any(|fault| matches!(fault, PortFault::Mtu(_)))) {
+            let size = LinkUnspec::new_with_name(name).mtu(mtu).build();
+            self.netlink.link().set(size).execute().await.map_err(failed("set the MTU of port", name))?;
+        }
         self.put_up(name).await?;
         if found.contains(&PortFault::Held) {
             match port::set_state(self, link.header.index, BridgePortState::Forwarding).await {
@@ -130,8 +176,11 @@ impl Bridge {
     }
 
     /// What is wrong with a port of ours, by what the kernel says of it.
-    pub(super) fn port_faults(&self, link: &LinkMessage) -> Vec<PortFault> {
-        faults::of_port(link, self.index(), &port::flags(&self.options), !self.own)
+    pub(super) fn port_faults(&self, link: &LinkMessage, mtu: Option<u32>) -> Vec<PortFault> {
+        let mut found = faults::of_port(link, self.index(), &port::flags(&self.options), !self.own);
+        let is = faults::mtu(link).filter(|is| mtu.is_some_and(|mtu| mtu != *is));
+        found.extend(is.map(PortFault::Mtu));
+        found
     }
 
     /// The pair is gone, with the container's end of it.

@@ -145,7 +145,8 @@ impl Suspects {
 impl Bridge {
     /// Begins to listen. `repairs`: what others change is put right, and not only told of.
     pub fn watch(&self, repairs: bool) -> Result<Watch, BridgeError> {
-        let groups = [MulticastGroup::Link, MulticastGroup::Neigh, MulticastGroup::Ipv4Ifaddr];
+        let groups =
+            [MulticastGroup::Link, MulticastGroup::Neigh, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv4Route];
         let (mut connection, handle, messages) =
             rtnetlink::new_multicast_connection(&groups).map_err(BridgeError::Socket)?;
         let socket = connection.socket_mut().socket_mut();
@@ -232,6 +233,9 @@ impl Watch {
             NetlinkPayload::InnerMessage(
                 RouteNetlinkMessage::NewAddress(address) | RouteNetlinkMessage::DelAddress(address),
             ) => suspects.bridge_if(bridge.own && address.header.index == bridge.index()),
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelRoute(route)) => {
+                suspects.bridge_if(bridge.own && bridge.is_connected(route));
+            }
             NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewNeighbour(entry)) => {
                 hear_entry(suspects, bridge, entry, false).await;
                 hear_neighbour(suspects, bridge, entry, false).await;
@@ -377,7 +381,7 @@ async fn hear_link(suspects: &mut Suspects, bridge: &Bridge, link: &LinkMessage,
         return;
     }
     // What the bridge itself says of a port does not tell its flags in a form that can be read here.
-    let wrong = || !bridge.port_faults(link).is_empty();
+    let wrong = || !bridge.port_faults(link, port.mtu).is_empty();
     if deleted || of_bridges || port.index != index || wrong() {
         suspects.port(name, false);
     }

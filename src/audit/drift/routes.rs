@@ -50,7 +50,11 @@ pub(super) fn differences(options: &NetworkOptions, network: &Network) -> Vec<Di
             bridge.name,
             options.gateway()
         );
-        found.push(theirs(Subject::Foreign, "route-missing", what, remedy));
+        let taken = network.routes.iter().any(|route| same(route.destination) && route.table == MAIN);
+        found.push(match options.own_bridge && !taken {
+            true => ours(Subject::Bridge, "route-missing", what),
+            false => theirs(Subject::Foreign, "route-missing", what, remedy),
+        });
     }
     let within = |route: &Route| {
         route.destination.is_ipv4()

@@ -119,7 +119,7 @@ impl Wire<'_> {
         }
         if bridge.noarp {
             let what = format!("bridge {name} does not do ARP: its containers do not find it");
-            found.push(theirs(Subject::Bridge, "bridge-noarp", what, format!("`ip link set {name} arp on`")));
+            found.push(ours(Subject::Bridge, "bridge-noarp", what));
         }
         found
     }
@@ -170,7 +170,7 @@ impl Wire<'_> {
         for (kind, flag, fresh) in PORT_FLAGS {
             let wanted = self.wanted(*kind, *fresh);
             if let Some(is) = found.settings.get(kind).filter(|is| **is != wanted) {
-                differences.push(flag_differs(*kind, flag, *is, endpoint));
+                differences.push(flag_differs(*kind, flag, (*is, wanted), endpoint));
             }
         }
         differences
@@ -366,17 +366,17 @@ impl Wire<'_> {
     }
 }
 
-fn flag_differs(kind: u16, flag: &str, is: u32, endpoint: &Endpoint) -> Difference {
+fn flag_differs(kind: u16, flag: &str, (is, wanted): (u32, u32), endpoint: &Endpoint) -> Difference {
     let (port, name) = (&endpoint.port, &endpoint.name);
-    let what = match (kind, is) {
-        (ISOLATED, 0) => {
+    let what = match (kind, is, wanted) {
+        (ISOLATED, 0, _) => {
             let what =
                 format!("port {port} of {name} is not isolated: its frames reach other containers past the firewall");
             return ours(Subject::Port, "port-not-isolated", what);
         }
-        (_, 0) => format!("{flag} of port {port} of {name} is off, and should be on"),
-        (_, 1) => format!("{flag} of port {port} of {name} is on, and should be off"),
-        _ => format!("{flag} of port {port} of {name} is {is:#x}"),
+        (_, 0, 1) => format!("{flag} of port {port} of {name} is off, and should be on"),
+        (_, 1, 0) => format!("{flag} of port {port} of {name} is on, and should be off"),
+        _ => format!("{flag} of port {port} of {name} is {is:#x}, and should be {wanted:#x}"),
     };
     ours(Subject::Port, &format!("port-{}", flag.replace('_', "-")), what)
 }
