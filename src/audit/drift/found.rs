@@ -109,7 +109,7 @@ impl Before {
         let kept: Vec<(String, &str)> = left.parameters.iter().map(|(name, value)| (name.clone(), &**value)).collect();
         let changed = parameters::differences(&left.options, &kept, &BTreeMap::new(), parameters::now);
         self.differences.extend(changed);
-        match tokio::task::spawn_blocking(snapshot::read).await {
+        match tokio::task::spawn_blocking(|| snapshot::read(false)).await {
             Ok(Ok(kernel)) => self.of_wire = self.wire(left, kernel.network()),
             _ => tracing::warn!("cannot compare the bridge with what the last daemon left"),
         }

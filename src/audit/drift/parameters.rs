@@ -143,8 +143,7 @@ pub(super) fn differences(
     }
     for (name, was) in began.iter().filter(|(name, _)| !kept.iter().any(|(kept, _)| kept == *name)) {
         let Some(is) = now(name).filter(|is| matters(name, was, is)) else { continue };
-        let what =
-            format!("{} is {is}, and was {was} when daemons began{}", dotted(name), effect(options, name, &is));
+        let what = format!("{} is {is}, and was {was} when daemons began{}", dotted(name), effect(options, name, &is));
         let of_bridge = name.contains(&format!("/{}/", options.bridge)) || name.starts_with("net/bridge/");
         differences.push(match of_bridge {
             true => ours(Subject::Sysctl, "sysctl-changed", what),

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 
-use super::difference::{mac_words, of, ours, theirs};
+use super::difference::{mac_words, of, ours};
 use crate::bridge::Stranger;
 use crate::firewall::audit::network::{ForwardingEntry, Interface, Neighbour, Network};
 use crate::model::audit::{Difference, Subject};
