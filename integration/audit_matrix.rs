@@ -324,6 +324,99 @@ fn why_says_who_opened_it_and_what_forbids_it() {
 }
 
 /// The LAN's interface is a port of the operator's bridge, so that who is there is a neighbour of containers.
+/// What is asked, of which container, and the answer's exit code and words.
+#[track_caller]
+fn says(host: &Host, words: &[&str], code: i32, said: &[&str]) {
+    let answer = host.pontoon(&[&["audit"][..], words].concat());
+    assert_eq!(answer.code, code, "{words:?}: {answer}");
+    for word in said {
+        assert!(answer.stdout.contains(word), "{words:?}: {word}: {answer}");
+    }
+}
+
+#[test]
+fn names_ranges_and_packets_without_a_port_are_as_packets_fare() {
+    let host = Host::with(&["--icc=false"]);
+    let flags = ["--expose", "9200-9220/udp", "--expose", "9000-9039"];
+    let rng = host.run("busybox").name("rng").flags(&flags).cmd(&["sleep", "1000"]).start();
+    let both = host.run("busybox").name("both").flags(&["--link", "rng"]).cmd(&["sleep", "1000"]).start();
+    let _joined =
+        host.run("busybox").name("joined").flags(&["--network", "container:rng"]).cmd(&["sleep", "9"]).start();
+
+    // Names are asked for at port 53, and answered elsewhere.
+    for service in ["53/udp", "53/tcp"] {
+        says(&host, &["why", "both", "host", service], 0, &["both may reach host"]);
+    }
+    // A packet of no port is from a program's; the line that `why` prints says what `why` says.
+    says(&host, &["why", "both", "rng", "9200/udp"], 0, &[]);
+    let packet = format!("src={} dst={} proto=udp dport=9200", both.address(), rng.address());
+    says(&host, &["explain", &packet], 0, &["ACCEPT", "sport=32768-60999"]);
+    says(&host, &["explain", &format!("{packet} sport=67")], 1, &["DROP"]);
+    // What stays within a namespace is no packet of the host's.
+    let joined = host.pontoon(&["audit", "why", "rng", "joined", "9000/tcp"]);
+    assert!(joined.code == 0 && !joined.stdout.contains("packet "), "{joined}");
+
+    // A range names the rule that a single port names.
+    host.sh("nft 'table inet z { chain f { type filter hook forward priority 250; drop; }; }'").ok();
+    for ports in ["9200-9220/udp", "9210/udp"] {
+        says(&host, &["why", "both", "rng", ports], 1, &["inet z f handle"]);
+    }
+    host.sh("nft delete table inet z").ok();
+    // All of a range is led to one port.
+    host.sh(&format!(
+        "nft 'table ip z {{ chain o {{ type nat hook output priority -90; \
+         ip daddr {} meta l4proto tcp dnat to :5432; }}; }}'",
+        rng.address()
+    ))
+    .ok();
+    for ports in ["9000-9039/tcp", "9010/tcp"] {
+        says(&host, &["why", "host", "rng", ports], 1, &["ip z o handle", "5432"]);
+    }
+    host.sh("nft delete table ip z").ok();
+}
+
+#[test]
+fn whither_others_routes_lead() {
+    let host = Host::with(&["--icc=false"]);
+    let web = host.run("busybox").name("web").flags(&["--expose", "80"]).cmd(&["sleep", "1000"]).start();
+    let app = host.run("busybox").name("app").flags(&["--link", "web"]).cmd(&["sleep", "1000"]).start();
+    host.sh("ip link add other type veth peer name beyond && ip addr add 198.51.100.1/24 dev other && \
+         ip link set other up && ip link set beyond up")
+        .ok();
+    host.sh("ip route replace default via 192.0.2.2").ok();
+    says(&host, &["why", "app", "outside", "443/tcp"], 0, &[]);
+    // A way out that no rule asks for leads nowhere; one that a rule asks for leads outside, too.
+    host.sh("ip route add default via 198.51.100.2 table 100").ok();
+    says(&host, &["why", "app", "outside", "443/tcp"], 0, &[]);
+    host.sh(&format!("ip rule add from {} lookup 100", app.address())).ok();
+    says(&host, &["why", "app", "outside", "443/tcp"], 0, &[]);
+    says(&host, &["why", "web", "outside", "443/tcp"], 0, &[]);
+    host.sh(&format!("ip rule del from {} lookup 100", app.address())).ok();
+
+    says(&host, &["why", "app", "web", "80/tcp"], 0, &[]);
+    // The answer is routed elsewhere: for all, or by a mark.
+    host.sh(&format!("ip route add {}/32 via 192.0.2.2", app.address())).ok();
+    says(&host, &["why", "app", "web", "80/tcp"], 1, &["it leaves by", "(the answer)"]);
+    host.sh(&format!("ip route del {}/32", app.address())).ok();
+    host.sh(&format!(
+        "nft 'table ip m {{ chain p {{ type filter hook prerouting priority mangle; ip saddr {} meta mark set 5; }}; }}'; \
+         ip rule add fwmark 5/0xff lookup 100",
+        web.address()
+    ))
+    .ok();
+    says(&host, &["why", "app", "web", "80/tcp"], 1, &["it leaves by other instead (the answer)"]);
+    host.sh("nft delete table ip m; ip rule del fwmark 5/0xff lookup 100").ok();
+
+    // Where nobody need have the address that a packet is sent from.
+    host.sh(&format!(
+        "nft 'table ip s {{ chain p {{ type nat hook postrouting priority 90; ip saddr {} oifname other snat to 198.51.100.77; }}; }}'",
+        app.address()
+    ))
+    .ok();
+    says(&host, &["why", "app", "198.51.100.2", "443/tcp"], 2, &["who has 198.51.100.77"]);
+    host.sh("nft delete table ip s; ip link del other; ip route del default").ok();
+}
+
 #[test]
 fn neighbours_on_an_operators_bridge_are_parties() {
     let mut host = Host::bare();

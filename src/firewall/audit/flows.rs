@@ -245,7 +245,7 @@ impl Kernel {
     /// The same as [`Self::explain`] of a packet from the port of a program that did not choose one, if it has a port and
     /// nobody said which: then, the ports that it may be from.
     pub fn explain_usual(&self, packet: &Packet) -> (Explanation, Option<(u16, u16)>) {
-        let Some(from) = packet.from_port(EPHEMERAL.0) else { return (self.explain(packet), None) };
+        let Some(from) = packet.leaving_port(EPHEMERAL.0) else { return (self.explain(packet), None) };
         let sources = self.sources();
         if let [_] = sources.as_slice() {
             return (self.explain(&from), Some(EPHEMERAL));
@@ -254,7 +254,7 @@ impl Kernel {
         if !matches!(whole.judgement, Judgement::Unknown { .. }) {
             return (whole, Some(EPHEMERAL));
         }
-        let mut rows = sources.iter().filter_map(|(first, _)| Some(self.explain(&packet.from_port(*first)?)));
+        let mut rows = sources.iter().filter_map(|(first, _)| Some(self.explain(&packet.leaving_port(*first)?)));
         let Some(first) = rows.next() else { return (whole, Some(EPHEMERAL)) };
         let alike = rows.all(|other| other.judgement == first.judgement);
         (if alike { first } else { whole }, Some(EPHEMERAL))
@@ -351,7 +351,7 @@ fn end(explanation: &Explanation, answer: bool) -> Option<Outcome> {
 
 impl Packet {
     /// The same from a port, where it is of a protocol with ports and nobody said which.
-    fn from_port(&self, port: u16) -> Option<Self> {
+    fn leaving_port(&self, port: u16) -> Option<Self> {
         let mut packet = self.clone();
         let Content::Ip { transport, .. } = &mut packet.content else { return None };
         match transport {
