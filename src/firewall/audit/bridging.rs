@@ -167,7 +167,22 @@ impl<'a> Walk<'_, 'a> {
         self.frame.incoming = None;
         self.hook(Stack::Bridge, Hook::Postrouting, borrows_at(borrows, i32::MAX, Hook::Postrouting))?;
         self.device_hook(Hook::Egress, out)?;
+        self.meant_for_it(out)?;
         Ok(Fate::Sent { interface: out.index })
+    }
+
+    /// Who gets a frame to a hardware address that a rule wrote takes what is in it only if it is the one whom that is for; what
+    /// it does else nobody knows.
+    fn meant_for_it(&self, out: &Interface) -> Passage<()> {
+        if !self.frame.readdressed {
+            return Ok(());
+        }
+        let to = self.gateway.or(self.frame.headers.address(true));
+        let wanted = to.zip(out.master).and_then(|(to, bridge)| self.evaluation.stations.mac(to, bridge));
+        match self.frame.headers.destination_mac() {
+            Some(mac) if wanted == Some(mac) => Ok(()),
+            _ => Err(Fate::Unknown("what becomes of a frame to the hardware address that a rule writes".to_owned())),
+        }
     }
 
     /// To a group, or to nobody known: a copy for each port that floods, and for the bridge itself where it is a group.
@@ -228,6 +243,7 @@ impl<'a> Walk<'_, 'a> {
         self.hook(Stack::Bridge, Hook::Output, &[])?;
         self.hook(Stack::Bridge, Hook::Postrouting, &[])?;
         self.device_hook(Hook::Egress, out)?;
+        self.meant_for_it(out)?;
         Ok(Fate::Sent { interface: out.index })
     }
 }

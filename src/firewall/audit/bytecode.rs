@@ -265,6 +265,7 @@ pub enum Expression {
     SetCt {
         from: Register,
         key: u32,
+        reply: Option<bool>,
     },
     Fib {
         to: Register,

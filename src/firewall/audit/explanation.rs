@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::bytecode::Verdict;
 use super::compiled::{ChainAt, Compiled, Stack};
 use super::flows::Place;
-use super::frame::Flow;
+use super::frame::{Flow, Tuple};
 use super::listing::Listing;
 use super::machine::End;
 use super::network::Network;
@@ -65,6 +65,8 @@ pub struct Way {
     pub led_by: Option<Place>,
     /// The rule that gave it to a socket of this machine, whoever it is for (`tproxy`).
     pub taken_by: Option<Place>,
+    /// As it was sent and as it ends: between which addresses and ports.
+    pub(super) ends: Option<(Tuple, Tuple)>,
 }
 
 /// One thing that the packet meets.
@@ -334,6 +336,7 @@ mod tests {
 
     fn explanation(fates: Vec<Fate>) -> Explanation {
         let way = |fate| Way {
+            ends: None,
             fate,
             assuming: vec![("a rate".to_owned(), true)],
             steps: vec![],

@@ -38,7 +38,10 @@ fn known(name: &str, data: Attributes<'_>) -> Option<Expression> {
         },
         "ct" => match (from(1), data.be32(2)?) {
             (Some(to), key) => Some(Expression::Ct { to, key, reply: data.byte(3).map(|direction| direction != 0) }),
-            (None, key) => Some(Expression::SetCt { from: from(4)?, key }),
+            (None, key) => {
+                let reply = data.byte(3).map(|direction| direction != 0);
+                Some(Expression::SetCt { from: from(4)?, key, reply })
+            }
         },
         "fib" => Some(Expression::Fib { to: from(1)?, result: data.be32(2)?, flags: data.be32(3)? }),
         "lookup" => Some(Expression::Lookup {
@@ -58,10 +61,7 @@ fn known(name: &str, data: Attributes<'_>) -> Option<Expression> {
         "tproxy" => Some(Expression::Tproxy { address: from(2), port: from(3) }),
         "match" => Some(Expression::Extension(xt::decode_match(&data.text(1)?, data.be32(2)?, data.get(3)?))),
         "target" => Some(Expression::Extension(xt::decode_target(&data.text(1)?, data.be32(2)?, data.get(3)?))),
-        "exthdr" => match from(1) {
-            Some(to) => Some(unknown_value(to, "exthdr")),
-            None => Some(Expression::Transparent("exthdr set")),
-        },
+        "exthdr" => extension_header(data),
         "numgen" | "osf" | "xfrm" | "rt" => Some(unknown_value(from(1)?, name)),
         "hash" | "socket" | "tunnel" => Some(unknown_value(from(2)?, name)),
         "counter" => Some(Expression::Transparent("counter")),
@@ -133,7 +133,54 @@ fn payload(data: Attributes<'_>) -> Option<Expression> {
     let (offset, length) = (data.be32(3)? as usize, data.be32(4)? as usize);
     match data.be32(1).and_then(register) {
         Some(to) => Some(Expression::Payload { to, layer, offset, length }),
-        None => Some(Expression::SetPayload { from: register(data.be32(5)?)?, layer, offset, length }),
+        None => Some(match (layer, offset) {
+            // Nothing that a rule writes there is looked at before the link's header is read, or made anew.
+            (Layer::Link, _) => Expression::SetPayload { from: register(data.be32(5)?)?, layer, offset, length },
+            _ if sums_up(data, layer, offset) => {
+                Expression::SetPayload { from: register(data.be32(5)?)?, layer, offset, length }
+            }
+            _ => Expression::Unknown("a packet whose checksum a rule makes wrong".to_owned()),
+        }),
+    }
+}
+
+/// Whether the kernel keeps the checksums right that a write changes: of IPv4's header, and of what is above for addresses and
+/// ports. IPv6 has none but the latter.
+fn sums_up(data: Attributes<'_>, layer: Layer, offset: usize) -> bool {
+    const OF_IPV4: u32 = 10;
+    const WITH_ADDRESSES: u32 = 1;
+    let (kind, at, flags) = (data.be32(6).unwrap_or(0), data.be32(7).unwrap_or(0), data.be32(8).unwrap_or(0));
+    match layer {
+        Layer::Link => true,
+        Layer::Network if kind == 0 => offset < 8 || flags & WITH_ADDRESSES != 0,
+        Layer::Network => at == OF_IPV4 && (offset < 12 || flags & WITH_ADDRESSES != 0),
+        Layer::Transport => kind != 0,
+    }
+}
+
+/// An option of TCP that is read, written or taken out, or a header of another protocol that is read (linux/netfilter/nf_tables.h,
+/// `NFTA_EXTHDR_…`).
+fn extension_header(data: Attributes<'_>) -> Option<Expression> {
+    const TCP_OPTION: u32 = 1;
+    const MAXSEG: u8 = 2;
+    let (kind, what) = (data.byte(2)?, data.be32(6).unwrap_or(0));
+    let name = match (what, kind) {
+        (0, kind) => format!("IPv6's extension header {kind}"),
+        (TCP_OPTION, 2) => "TCP's option maxseg".to_owned(),
+        (TCP_OPTION, 3) => "TCP's option window".to_owned(),
+        (TCP_OPTION, 4 | 5) => "TCP's option sack".to_owned(),
+        (TCP_OPTION, 8) => "TCP's option timestamp".to_owned(),
+        (TCP_OPTION, kind) => format!("TCP's option {kind}"),
+        (2, kind) => format!("IPv4's option {kind}"),
+        (_, kind) => format!("SCTP's chunk or DCCP's option {kind}"),
+    };
+    match (data.be32(1).and_then(register), data.be32(7).and_then(register)) {
+        (Some(to), _) => Some(Expression::UnknownValue { to, name }),
+        // Connections bear a smaller segment, or to do without an option.
+        (None, Some(_)) if (what, kind) != (TCP_OPTION, MAXSEG) => {
+            Some(Expression::Unknown(format!("{name} that a rule sets")))
+        }
+        (None, _) => Some(Expression::Transparent("exthdr set")),
     }
 }
 

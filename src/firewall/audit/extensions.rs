@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::bytecode::Verdict;
 use super::choices;
-use super::frame::{State, Tracking};
+use super::frame::State;
 use super::loads::{address_type, type_number};
 use super::machine::{Asked, End, Machine, Next};
 use super::registers::Maybe;
@@ -80,9 +80,7 @@ pub(super) fn run(machine: &mut Machine<'_, '_>, extension: &Extension) -> Next<
             Next::Verdict(&Verdict::Accept)
         }
         Extension::Notrack => {
-            if machine.frame.tracking == Tracking::None {
-                machine.frame.tracking = Tracking::Untracked;
-            }
+            machine.frame.exempt();
             Next::Expression
         }
         Extension::UnknownMatch(name) => {

@@ -10,7 +10,7 @@ use super::network::RouteKind;
 use super::packet::{Content, Entry, Packet, Transport};
 use super::ports::Ports;
 use super::routing;
-use super::{Detail, Explanation, Fate, Flow, Judgement, Kernel, Way};
+use super::{Detail, Explanation, Fate, Judgement, Kernel, Way};
 
 /// A rule, or a base chain's policy, by its place in the ruleset that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -129,7 +129,7 @@ impl Kernel {
             if let Some(whose) = self.nobodys_source(way, &arrives) {
                 return unknown(vec![format!("who has {whose}, which the source becomes")], true);
             }
-            let back = self.evaluate(&answer, way.flow.as_ref().map(Flow::answered).as_ref(), Detail::Verdict);
+            let back = self.fate_of_answer(&answer, way, Detail::Verdict);
             // The answer comes from the port that was spoken to.
             *ports = (ports.0 || back.ports.1, ports.1 || back.ports.0);
             match end(&back, true).or_else(|| self.astray(packet.entry, &back)) {
@@ -271,9 +271,9 @@ impl Kernel {
             return Err("answers to what is not IP".to_owned());
         };
         let (source_port, port) = transport.ports();
-        // What conntrack does not see has no flow and is not translated.
-        let (from, to) = match &way.flow {
-            Some(flow) => (flow.answer.destination, flow.answer.source),
+        // As it arrives, whoever made it so: translation, or a rule that writes into packets.
+        let (from, to) = match &way.ends {
+            Some((_, ended)) => (ended.source, ended.destination),
             None => ((source, source_port), (destination, port)),
         };
         let content = Content::Ip { source: to.0, destination: from.0, transport: transport.answered(to.1, from.1) };

@@ -22,6 +22,19 @@ pub(super) struct Frame {
     pub(super) tracking: Tracking,
     /// The rule that gave it to a socket of this machine, whoever it is for (`tproxy`).
     pub(super) taken_by: Option<Place>,
+    /// The zone that a rule chose, before conntrack saw the packet.
+    pub(super) zone: Option<Zone>,
+    /// A rule wrote the destination's hardware address.
+    pub(super) readdressed: bool,
+}
+
+/// Conntrack's zones of a flow's first direction and of its answers: flows of two zones do not know each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Zone {
+    /// Of packets in the direction of the first one.
+    pub original: u16,
+    /// Of answers.
+    pub answer: u16,
 }
 
 /// What conntrack knows of it.
@@ -63,6 +76,8 @@ pub struct Flow {
     pub destination_nat: bool,
     /// Its mark; `None` where it was set to what is not modelled.
     pub mark: Option<u32>,
+    /// Its zones.
+    pub zone: Zone,
     /// Whether it has been decided if source and destination are translated.
     pub(super) decided: (bool, bool),
 }
@@ -87,6 +102,14 @@ impl Tuple {
     pub(super) fn inverted(self) -> Self {
         Self { source: self.destination, destination: self.source }
     }
+
+    /// Whether they may be one: ports that nobody knows may be any.
+    pub(super) fn may_be(self, other: Self) -> bool {
+        let side = |(a, at): (IpAddr, Option<u16>), (b, port): (IpAddr, Option<u16>)| {
+            a == b && (at == port || at.is_none() || port.is_none())
+        };
+        side(self.source, other.source) && side(self.destination, other.destination)
+    }
 }
 
 impl Flow {
@@ -101,6 +124,7 @@ impl Flow {
             source_nat: false,
             destination_nat: false,
             mark: Some(0),
+            zone: Zone::default(),
             decided: (false, false),
         })
     }
@@ -117,6 +141,15 @@ impl Flow {
         let known = if self.state == State::Established { SEEN_REPLY | CONFIRMED } else { 0 };
         let (done_source, done_destination) = (u32::from(self.decided.0) << 7, u32::from(self.decided.1) << 8);
         known | u32::from(self.source_nat) << 4 | u32::from(self.destination_nat) << 5 | done_source | done_destination
+    }
+}
+
+impl Frame {
+    /// A rule exempts it from conntrack, unless it has been there or a zone was chosen for it.
+    pub(super) fn exempt(&mut self) {
+        if self.tracking == Tracking::None && self.zone.is_none() {
+            self.tracking = Tracking::Untracked;
+        }
     }
 }
 

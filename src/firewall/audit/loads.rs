@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::bytecode::{Family, Hook, Register};
-use super::frame::{Flow, Tracking};
+use super::frame::{Flow, Tracking, Zone};
 use super::machine::{End, Machine, Next};
 use super::network::{Interface, RouteKind};
 use super::packet::{ARP, IPV4, IPV6};
@@ -116,7 +116,10 @@ fn number(family: Family, ethertype: u16) -> u8 {
 pub(super) fn set_meta(machine: &mut Machine<'_, '_>, from: Register, key: u32) -> Next<'static> {
     match key {
         3 => machine.frame.mark = machine.registers.u32(from),
-        19 => machine.frame.packet_type = machine.registers.known(from, 1).map(|bytes| bytes[0]),
+        19 => match machine.registers.known(from, 1) {
+            Some(bytes) => machine.frame.packet_type = Some(bytes[0]),
+            None => return Next::End(End::Unknown("the packet's type that a rule sets".to_owned())),
+        },
         // Priority, tracing and security marks decide nothing here.
         2 | 12 | 14 => {}
         35 => return Next::End(End::Unknown("meta broute set".to_owned())),
@@ -131,9 +134,15 @@ pub(super) fn ct(machine: &mut Machine<'_, '_>, to: Register, key: u32, reply: O
         return unknown_ct(machine, to, "ct of the bridge");
     }
     if key == 0 {
-        let state = machine.frame.tracking.state_bits();
+        // A zone that was chosen is kept in what looks like a flow until conntrack sees the packet.
+        let chosen = machine.frame.tracking == Tracking::None && machine.frame.zone.is_some();
+        let state = if chosen { 1 << 3 } else { machine.frame.tracking.state_bits() };
         machine.registers.store(to, &state.to_ne_bytes());
         return Next::Expression;
+    }
+    let name = ct_name(key);
+    if machine.frame.tracking == Tracking::None && machine.frame.zone.is_some() {
+        return unknown_ct(machine, to, &format!("ct {name} before the packet is tracked"));
     }
     let Some(flow) = machine.frame.tracking.flow().cloned() else { return Next::Rule };
     let registers = &mut machine.registers;
@@ -161,9 +170,16 @@ pub(super) fn ct(machine: &mut Machine<'_, '_>, to: Register, key: u32, reply: O
             Some(port) => registers.store(to, &port.to_be_bytes()),
             None => registers.store_unknown(to, 2, "a port of the flow"),
         },
-        17 => registers.store(to, &0_u16.to_ne_bytes()),
+        17 => {
+            let zone = match reply {
+                Some(true) => flow.zone.answer,
+                Some(false) => flow.zone.original,
+                None => flow.zone.original.max(flow.zone.answer),
+            };
+            registers.store(to, &zone.to_ne_bytes());
+        }
         // A new flow has no helper, no labels and has counted nothing; what was set meanwhile is not kept.
-        _ => return unknown_ct(machine, to, "ct"),
+        _ => return unknown_ct(machine, to, &format!("ct {name}")),
     }
     Next::Expression
 }
@@ -178,14 +194,52 @@ fn unknown_ct(machine: &mut Machine<'_, '_>, to: Register, name: &str) -> Next<'
     if machine.presume(|| format!("{name}: whether there is a value")) { Next::Expression } else { Next::Rule }
 }
 
-pub(super) fn set_ct(machine: &mut Machine<'_, '_>, from: Register, key: u32) -> Next<'static> {
+/// nft's names.
+fn ct_name(key: u32) -> String {
+    let known = match key {
+        4 => "secmark",
+        5 => "expiration",
+        6 => "helper",
+        13 => "label",
+        14 => "packets",
+        15 => "bytes",
+        16 => "avgpkt",
+        17 => "zone",
+        18 => "event",
+        23 => "id",
+        _ => return format!("key {key}"),
+    };
+    known.to_owned()
+}
+
+/// A zone, where none was chosen and conntrack has not seen the packet; for one direction of its flow, or both.
+pub(super) fn set_zone(machine: &mut Machine<'_, '_>, zone: Option<u16>, reply: Option<bool>) -> Next<'static> {
+    if machine.frame.tracking != Tracking::None || machine.frame.zone.is_some() {
+        return Next::Expression;
+    }
+    let Some(zone) = zone else {
+        return Next::End(End::Unknown("the conntrack zone that a rule sets".to_owned()));
+    };
+    let of = |here: bool| if here { zone } else { 0 };
+    machine.frame.zone = Some(Zone { original: of(reply != Some(true)), answer: of(reply != Some(false)) });
+    Next::Expression
+}
+
+pub(super) fn set_ct(machine: &mut Machine<'_, '_>, from: Register, key: u32, reply: Option<bool>) -> Next<'static> {
+    if machine.family == Family::Bridge {
+        return Next::End(End::Unknown(format!("ct {} of the bridge set", ct_name(key))));
+    }
+    if key == 17 {
+        let zone = machine.registers.known(from, 2).map(|bytes| u16::from_ne_bytes([bytes[0], bytes[1]]));
+        return set_zone(machine, zone, reply);
+    }
     let value = machine.registers.u32(from);
     match (key, &mut machine.frame.tracking) {
         (3, Tracking::Flow(flow)) => flow.mark = value,
         (3, _) => {}
-        // Labels and which events are told decide nothing here unless read, and reading them is unknown.
-        (13 | 18, _) => {}
-        _ => return Next::End(End::Unknown(format!("ct key {key} set"))),
+        // Security marks, labels and which events are told decide nothing here unless read, and reading them is unknown.
+        (4 | 13 | 18, _) => {}
+        _ => return Next::End(End::Unknown(format!("ct {} set", ct_name(key)))),
     }
     Next::Expression
 }

@@ -6,8 +6,9 @@ use super::bytecode::{
 use super::choices::Choices;
 use super::compiled::{ChainAt, Compiled};
 use super::expressions::of_object;
-use super::frame::{Frame, Tracking};
+use super::frame::Frame;
 use super::network::Network;
+use super::packet::{ARP, ICMP, ICMPV6, IPV4, IPV6, TCP, UDP};
 use super::registers::{Maybe, Registers};
 use super::sets::Found;
 use super::stations::Stations;
@@ -196,7 +197,7 @@ impl<'e, 'a> Machine<'e, 'a> {
             Expression::Meta { to, key } => return loads::meta(self, *to, *key),
             Expression::SetMeta { from, key } => return loads::set_meta(self, *from, *key),
             Expression::Ct { to, key, reply } => return loads::ct(self, *to, *key, *reply),
-            Expression::SetCt { from, key } => return loads::set_ct(self, *from, *key),
+            Expression::SetCt { from, key, reply } => return loads::set_ct(self, *from, *key, *reply),
             Expression::Fib { to, result, flags } => return loads::fib(self, *to, *result, *flags),
             Expression::Lookup { set, from, to, verdicts, inverted } => {
                 return self.lookup(set, *from, *to, *verdicts, *inverted);
@@ -210,11 +211,7 @@ impl<'e, 'a> Machine<'e, 'a> {
             Expression::Object { kind } => return self.object(*kind),
             Expression::ObjectOf { set, from } => return self.object_of(set, *from),
             Expression::Transparent(_) => {}
-            Expression::Notrack => {
-                if self.frame.tracking == Tracking::None {
-                    self.frame.tracking = Tracking::Untracked;
-                }
-            }
+            Expression::Notrack => self.frame.exempt(),
             Expression::Tproxy { address, port } => return taken::tproxy(self, *address, *port),
             Expression::Extension(extension) => return extensions::run(self, extension),
             Expression::UnknownValue { to, name } => {
@@ -284,7 +281,12 @@ impl<'e, 'a> Machine<'e, 'a> {
         let bytes = if layer == Layer::Link { &self.frame.headers.link } else { &self.frame.headers.network };
         match bytes.read(begin + offset, length) {
             Some(read) if read.unknown == 0 => self.registers.store(to, read.bytes),
-            Some(read) => self.registers.store_partly(to, read.bytes, read.unknown, field(layer, offset)),
+            Some(read) => {
+                // Of a field that is read beside another, that is told which is unknown.
+                let at = offset + read.unknown.trailing_zeros() as usize;
+                let name = field(layer, self.frame.headers.protocol, self.frame.headers.ethertype, at);
+                self.registers.store_partly(to, read.bytes, read.unknown, name);
+            }
             None => {
                 if !self.presume(|| "whether the packet has data there".to_owned()) {
                     return Next::Rule;
@@ -300,6 +302,23 @@ impl<'e, 'a> Machine<'e, 'a> {
         let (bytes, unknown) = self.registers.read(from, length);
         let headers = &mut self.frame.headers;
         let to = if layer == Layer::Link { &mut headers.link } else { &mut headers.network };
+        let Some(read) = to.read(begin + offset, length) else {
+            return Next::End(End::Unknown("data of the packet that a rule writes".to_owned()));
+        };
+        // What nobody knows and a rule reads and writes again, beside what it changes, stays as it is.
+        let changed = |at: &usize| {
+            let known = (unknown | read.unknown) >> at & 1 == 0;
+            if known { bytes[*at] != read.bytes[*at] } else { (unknown & read.unknown) >> at & 1 == 0 }
+        };
+        for at in (0..length).filter(changed) {
+            match writable(layer, headers.protocol, headers.ethertype, offset + at) {
+                Writable::Freely => {}
+                Writable::Link => self.frame.readdressed = true,
+                Writable::No(what) => {
+                    return Next::End(End::Unknown(format!("{what} that a rule writes")));
+                }
+            }
+        }
         to.write(begin + offset, bytes, unknown);
         Next::Expression
     }
@@ -426,15 +445,63 @@ impl<'e, 'a> Machine<'e, 'a> {
     }
 }
 
-/// What a byte of a header is called that nobody said.
-fn field(layer: Layer, offset: usize) -> &'static str {
-    match (layer, offset) {
-        (Layer::Link, 0..6) => "the destination's hardware address",
-        (Layer::Link, 6..12) => "the source's hardware address",
-        (Layer::Transport, 0) => choices::SOURCE_PORT,
-        (Layer::Transport, 2) => choices::DESTINATION_PORT,
-        (Layer::Link, _) => "a field of the link header",
-        (Layer::Network, _) => "a field of the network header",
-        (Layer::Transport, _) => "a field of the transport header",
+/// What comes of a byte that a rule writes.
+enum Writable {
+    /// It is read where it matters, or nobody cares.
+    Freely,
+    /// Who gets the frame.
+    Link,
+    /// It makes a difference that is not modelled.
+    No(&'static str),
+}
+
+fn writable(layer: Layer, protocol: Option<u8>, ethertype: u16, offset: usize) -> Writable {
+    let name = field(layer, protocol, ethertype, offset);
+    let freely = match layer {
+        Layer::Link if offset < 6 => return Writable::Link,
+        Layer::Link => false,
+        // Class of service, identification, time to live, addresses.
+        Layer::Network if ethertype == IPV4 => matches!(offset, 1 | 4 | 5 | 8 | 12..20),
+        // Of the first four bytes, the version is the upper half of the first.
+        Layer::Network if ethertype == IPV6 => matches!(offset, 1..4 | 7 | 8..40),
+        Layer::Network => false,
+        Layer::Transport => matches!(protocol, Some(TCP | UDP)) && offset < 4,
+    };
+    if freely { Writable::Freely } else { Writable::No(name) }
+}
+
+/// What a byte of a header is called.
+fn field(layer: Layer, protocol: Option<u8>, ethertype: u16, offset: usize) -> &'static str {
+    match (layer, ethertype, protocol, offset) {
+        (Layer::Link, _, _, 0..6) => "the destination's hardware address",
+        (Layer::Link, _, _, 6..12) => "the source's hardware address",
+        (Layer::Link, ..) => "a field of the link header",
+        (Layer::Network, IPV4, _, 0) => "the header's length",
+        (Layer::Network, IPV4, _, 1) | (Layer::Network, IPV6, _, 0..2) => "the class of service (dscp)",
+        (Layer::Network, IPV4, _, 2..4) | (Layer::Network, IPV6, _, 4..6) => "the packet's length",
+        (Layer::Network, IPV4, _, 4..6) => "the packet's identification",
+        (Layer::Network, IPV4, _, 6..8) => "the flags and offset of fragments",
+        (Layer::Network, IPV4, _, 8) => "the time to live",
+        (Layer::Network, IPV4, _, 9) | (Layer::Network, IPV6, _, 6) => "the protocol",
+        (Layer::Network, IPV4, _, 10..12) => "the header's checksum",
+        (Layer::Network, IPV4, _, 12..16) | (Layer::Network, IPV6, _, 8..24) => "the source",
+        (Layer::Network, IPV4, _, 16..20) | (Layer::Network, IPV6, _, 24..40) => "the destination",
+        (Layer::Network, IPV6, _, 2..4) => "the flow label",
+        (Layer::Network, IPV6, _, 7) => "the hop limit",
+        (Layer::Network, ARP, ..) => "a field of ARP",
+        (Layer::Network, ..) => "a field of the network header",
+        (Layer::Transport, _, Some(TCP | UDP), 0..2) => choices::SOURCE_PORT,
+        (Layer::Transport, _, Some(TCP | UDP), 2..4) => choices::DESTINATION_PORT,
+        (Layer::Transport, _, Some(TCP), 4..8) => "TCP's sequence number",
+        (Layer::Transport, _, Some(TCP), 8..12) => "TCP's acknowledged number",
+        (Layer::Transport, _, Some(TCP), 12..14) => "TCP's flags",
+        (Layer::Transport, _, Some(TCP), 14..16) => "TCP's window",
+        (Layer::Transport, _, Some(TCP), 16..18) | (Layer::Transport, _, Some(UDP), 6..8) => "the checksum",
+        (Layer::Transport, _, Some(TCP), 18..20) => "TCP's urgent pointer",
+        (Layer::Transport, _, Some(UDP), 4..6) => "the datagram's length",
+        (Layer::Transport, _, Some(ICMP | ICMPV6), 0..2) => "the kind of ICMP message",
+        (Layer::Transport, _, Some(ICMP | ICMPV6), 4..6) => "the echo's identifier",
+        (Layer::Transport, _, Some(ICMP | ICMPV6), 6..8) => "the echo's number",
+        (Layer::Transport, ..) => "a field of the transport header",
     }
 }

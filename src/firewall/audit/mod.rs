@@ -76,7 +76,7 @@ use walk::Walk;
 
 pub use explanation::{Explanation, Judgement, Step, Way};
 pub use flows::{Arrival, EPHEMERAL, Named, Outcome, Place, Stop};
-pub use frame::{Flow, State, Tuple};
+pub use frame::{Flow, State, Tuple, Zone};
 pub use packet::{Content, Entry, Mac, Packet, Transport};
 pub use ports::told_apart as ports_told_apart;
 pub use routing::way_to;
@@ -161,16 +161,54 @@ impl Kernel {
         self.evaluate(packet, flow, Detail::Ways)
     }
 
+    /// What becomes of the answer ([`Kernel::answer_to`]) to a packet that arrived by this way. What comes back as another's
+    /// than the one who was asked, or to another port than was asked from, is lost: no socket takes it.
+    pub fn outcome_of_answer(&self, answer: &Packet, way: &Way) -> Explanation {
+        self.fate_of_answer(answer, way, Detail::Ways)
+    }
+
+    fn fate_of_answer(&self, answer: &Packet, way: &Way, detail: Detail) -> Explanation {
+        let flow = way.flow.as_ref().map(Flow::answered);
+        self.evaluate_for(answer, flow.as_ref(), way.ends.map(|(began, _)| began.inverted()), detail)
+    }
+
     /// What becomes of a packet that begins a flow, without the way: for many packets.
     pub fn judge(&self, packet: &Packet) -> Judgement {
         self.evaluate(packet, None, Detail::Verdict).judgement
     }
 
     fn evaluate(&self, packet: &Packet, flow: Option<&Flow>, detail: Detail) -> Explanation {
+        self.evaluate_for(packet, flow, None, detail)
+    }
+
+    /// `awaited`: as whoever gets it must see it, or is none who gets it.
+    fn evaluate_for(
+        &self,
+        packet: &Packet,
+        flow: Option<&Flow>,
+        awaited: Option<Tuple>,
+        detail: Detail,
+    ) -> Explanation {
         let mut choices = Choices::new(detail != Detail::Verdict);
         let (mut ways, mut kinds) = (Vec::new(), 0_u8);
         loop {
-            let way = self.one_way(packet, flow, detail == Detail::Steps, &mut choices);
+            let mut way = self.one_way(packet, flow, detail == Detail::Steps, &mut choices);
+            if let (Some(awaited), Some((_, ended))) = (awaited, way.ends)
+                && matches!(way.fate, Fate::Delivered | Fate::Sent { .. })
+                && !ended.may_be(awaited)
+            {
+                // Without the port that was asked from: it may be any, and this is one reason.
+                let told = |(address, port): (IpAddr, Option<u16>)| match port {
+                    Some(port) => std::net::SocketAddr::new(address, port).to_string(),
+                    None => address.to_string(),
+                };
+                way.fate = Fate::Lost(match (told(ended.source), told(awaited.source)) {
+                    (from, asked) if from != asked => {
+                        format!("it comes from {from}, and {asked} was asked: nobody takes it")
+                    }
+                    _ => "it does not come to whom and the port that asked: nobody takes it".to_owned(),
+                });
+            }
             let kind = explanation::kind(&way.fate);
             choices.ended(kind);
             kinds |= kind;
@@ -235,16 +273,17 @@ impl Kernel {
             trace,
             added: Vec::new(),
         };
-        let (fate, flow, taken_by) = match Walk::new(&mut evaluation, packet, 0, flow.cloned()) {
+        let (fate, flow, ends, taken_by) = match Walk::new(&mut evaluation, packet, 0, flow.cloned()) {
             Some(mut walk) => {
                 let fate = walk.go(packet.entry);
-                (fate, walk.frame.tracking.flow().cloned(), walk.frame.taken_by)
+                let ends = walk.began.zip(Tuple::of(&walk.frame.headers));
+                (fate, walk.frame.tracking.flow().cloned(), ends, walk.frame.taken_by)
             }
-            None => (Fate::Lost("its addresses are of two families".to_owned()), None, None),
+            None => (Fate::Lost("its addresses are of two families".to_owned()), None, None, None),
         };
         let Trace { met, stopped_by, passed, led_by, .. } = std::mem::take(&mut evaluation.trace);
         let steps = met.into_iter().map(|met| explanation::step(&self.compiled, &self.network, met)).collect();
         let assuming = choices.assumed().map(|(question, answer)| (question.to_string(), *answer)).collect();
-        Way { fate, assuming, steps, flow, stopped_by, passed, led_by, taken_by }
+        Way { fate, assuming, steps, flow, stopped_by, passed, led_by, taken_by, ends }
     }
 }

@@ -170,6 +170,9 @@ pub(super) const UDP: u8 = 17;
 pub(super) const ICMP: u8 = 1;
 pub(super) const ICMPV6: u8 = 58;
 
+/// `net.ipv4.ip_default_ttl` and `hop_limit`, unless they were changed: what has come a longer way has less.
+const USUAL_TTL: u8 = 64;
+
 impl Headers {
     /// `None` where the addresses are of two families.
     pub(super) fn of(packet: &Packet) -> Option<Self> {
@@ -218,12 +221,11 @@ impl Headers {
         match (source, destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
                 self.ethertype = IPV4;
-                // Version and length; service, total length and identification that nobody said; no fragment; a
-                // time to live that nobody said; the checksum.
+                // Version and length; service, total length and identification that nobody said; no fragment; the usual
+                // time to live; the checksum.
                 ip.push(&[0x45]);
                 ip.push_unknown(5);
-                ip.push(&[0x40, 0]);
-                ip.push_unknown(1);
+                ip.push(&[0x40, 0, USUAL_TTL]);
                 ip.push(&[protocol]);
                 ip.push_unknown(2);
                 ip.push(&source.octets());
@@ -233,8 +235,7 @@ impl Headers {
                 self.ethertype = IPV6;
                 ip.push(&[0x60]);
                 ip.push_unknown(5);
-                ip.push(&[protocol]);
-                ip.push_unknown(1);
+                ip.push(&[protocol, USUAL_TTL]);
                 ip.push(&source.octets());
                 ip.push(&destination.octets());
             }
@@ -320,6 +321,25 @@ impl Headers {
         }
     }
 
+    fn time_to_live_at(&self) -> usize {
+        if self.is_v4() { 8 } else { 7 }
+    }
+
+    /// IPv6 calls it the hop limit. `None` where it is unknown.
+    pub(super) fn time_to_live(&self) -> Option<u8> {
+        self.network.known(self.time_to_live_at(), 1).map(|bytes| bytes[0])
+    }
+
+    pub(super) fn set_time_to_live(&mut self, hops: u8) {
+        self.network.write(self.time_to_live_at(), &[hops], 0);
+    }
+
+    /// `None` makes it unknown.
+    pub(super) fn set_mac(&mut self, destination: bool, mac: Option<Mac>) {
+        let unknown = if mac.is_none() { mask(6) } else { 0 };
+        self.link.write(if destination { 0 } else { 6 }, &mac.unwrap_or_default(), unknown);
+    }
+
     /// Whether the destination hardware address is known, and which it is.
     pub(super) fn destination_mac(&self) -> Option<Mac> {
         self.link.known(0, 6)?.try_into().ok()
@@ -367,7 +387,8 @@ mod tests {
         assert_eq!(headers.destination_mac(), Some([2; 6]));
         assert_eq!(headers.source_mac(), None);
         assert_eq!(headers.network.known(33, 1), Some(&[2][..]), "TCP's flags are its 14th byte");
-        assert_eq!(headers.network.read(8, 1).expect("a time to live").unknown, 1);
+        assert_eq!(headers.time_to_live(), Some(64));
+        assert_eq!(headers.network.read(1, 1).expect("a service").unknown, 1);
         assert!(headers.network.read(40, 1).is_none(), "what comes after the headers is not ours to say");
         headers.set_port(false, Some(7));
         assert_eq!(headers.port(false), Some(7));

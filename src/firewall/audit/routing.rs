@@ -232,6 +232,18 @@ pub(super) fn source_for(network: &Network, way: Option<Way>, preferred: Option<
     of_family().find(|own| own.contains(next)).or_else(|| of_family().next()).map(|own| own.ip())
 }
 
+/// The address that a packet is masqueraded with (`inet_select_addr`): the interface's that is nearest to the next hop, or any
+/// of this machine's. Loopback addresses are of no use outside of it.
+pub(super) fn address_of(network: &Network, way: Way, to: IpAddr) -> Option<IpAddr> {
+    let next = way.gateway.unwrap_or(to);
+    let of = |interface: &super::network::Interface| {
+        let mut own = interface.addresses.iter().filter(|own| own.is_ipv4() && !own.ip().is_loopback());
+        let first = own.clone().next();
+        own.find(|own| own.contains(next)).or(first).map(|own| own.ip())
+    };
+    network.interface(way.interface).and_then(of).or_else(|| network.interfaces.iter().find_map(of))
+}
+
 /// Loopback addresses go nowhere else, unless the interface routes them.
 pub(super) fn refuses_destination(network: &Network, destination: IpAddr, incoming: u32) -> Option<String> {
     let interface = network.interface(incoming)?;
@@ -311,6 +323,15 @@ mod tests {
         assert_eq!(kind_of(&network(), [192, 0, 2, 1].into(), None), Ok(RouteKind::Local));
         assert_eq!(kind_of(&network(), [192, 0, 2, 9].into(), None), Ok(RouteKind::Unicast));
         assert_eq!(kind_of(&network(), [255; 4].into(), None), Ok(RouteKind::Broadcast));
+    }
+
+    #[test]
+    fn nobody_is_masqueraded_with_a_loopback_address() {
+        let mut network = network();
+        network.interfaces[0].addresses = vec!["127.0.0.1/8".parse().expect("address")];
+        network.interfaces[1].addresses = vec!["192.0.2.1/24".parse().expect("address")];
+        let by = |interface| address_of(&network, Way { interface, gateway: None }, [127, 0, 0, 1].into());
+        assert_eq!((by(1), by(2)), (Some([192, 0, 2, 1].into()), Some([192, 0, 2, 1].into())));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::bytecode::{ChainKind, Hook, Translation};
 use super::compiled::Stack;
-use super::frame::{Flow, Frame, State, Tracking};
+use super::frame::{Flow, Frame, State, Tracking, Tuple};
 use super::machine::{Asked, End, Evaluation, Machine};
 use super::packet::{ICMP, ICMPV6, TCP, address};
 use super::routing::{self, Answer, Question};
@@ -19,8 +19,8 @@ pub(super) fn track(evaluation: &mut Evaluation<'_>, frame: &mut Frame, known: O
         return Ok(());
     }
     frame.tracking = match known {
-        Some(flow) => Tracking::Flow(flow.clone()),
-        None => begin(evaluation, frame),
+        Some(flow) if is_of(frame, flow) => Tracking::Flow(flow.clone()),
+        _ => begin(evaluation, frame),
     };
     let is_new = known.is_none() && frame.tracking.flow().is_some();
     let full = || "whether conntrack, which is full (net.netfilter.nf_conntrack_max), forgets another flow".to_owned();
@@ -30,11 +30,22 @@ pub(super) fn track(evaluation: &mut Evaluation<'_>, frame: &mut Frame, known: O
     Ok(())
 }
 
+/// Whether conntrack finds the flow by this packet: between the addresses and ports of the flow's direction, in its zone.
+fn is_of(frame: &Frame, flow: &Flow) -> bool {
+    let zone = frame.zone.unwrap_or_default();
+    let (wanted, same_zone) = match flow.reply {
+        true => (flow.answer, zone.answer == flow.zone.answer),
+        false => (flow.original, zone.original == flow.zone.original),
+    };
+    same_zone && Tuple::of(&frame.headers).is_some_and(|own| own.may_be(wanted))
+}
+
 /// What a packet without a flow is to conntrack.
 fn begin(evaluation: &mut Evaluation<'_>, frame: &Frame) -> Tracking {
     let headers = &frame.headers;
     let at = |offset| headers.transport.and_then(|begin| headers.network.known(begin + offset, 1)).map(|byte| byte[0]);
-    let new = || Flow::begun_by(headers).map_or(Tracking::Invalid, Tracking::Flow);
+    let zone = frame.zone.unwrap_or_default();
+    let new = || Flow::begun_by(headers).map_or(Tracking::Invalid, |flow| Tracking::Flow(Flow { zone, ..flow }));
     match headers.protocol {
         Some(ICMP) => match at(0) {
             Some(8 | 13 | 15 | 17) => new(),
@@ -113,10 +124,11 @@ fn apply(evaluation: &mut Evaluation<'_>, frame: &mut Frame, hook: Hook, asked: 
         Translation::Redirect => Some(this_machine(evaluation, frame, hook)?),
         Translation::Source | Translation::Destination => one_address(asked, destination)?,
     };
-    let before = (frame.headers.address(destination), frame.headers.port(destination));
-    if let Some(to) = to {
-        frame.headers.set_address(destination, to);
-    }
+    // What the flow is now, whatever rules wrote into the packet since conntrack saw it.
+    let Tracking::Flow(flow) = &frame.tracking else { return Ok(()) };
+    let now = flow.answer.inverted();
+    let before = if destination { now.destination } else { now.source };
+    let address = to.unwrap_or(before.0);
     let port = match asked.ports {
         None => before.1,
         Some(Some((first, last))) if first == last => Some(first),
@@ -124,17 +136,17 @@ fn apply(evaluation: &mut Evaluation<'_>, frame: &mut Frame, hook: Hook, asked: 
         Some(Some((first, last))) => before.1.filter(|port| (first..=last).contains(port)),
         Some(None) => return Err(End::Unknown("to which port a map translates".to_owned())),
     };
-    if asked.ports.is_some() {
+    let after = (address, port);
+    if before != after {
+        frame.headers.set_address(destination, address);
         frame.headers.set_port(destination, port);
     }
-    let after = (frame.headers.address(destination), port);
     let Tracking::Flow(flow) = &mut frame.tracking else { return Ok(()) };
-    let Some(address) = after.0 else { return Ok(()) };
     if destination {
-        flow.answer.source = (address, port);
+        flow.answer.source = after;
         flow.destination_nat |= before != after;
     } else {
-        flow.answer.destination = (address, port);
+        flow.answer.destination = after;
         flow.source_nat |= before != after;
     }
     evaluation.trace.kernel(|| {
@@ -163,7 +175,11 @@ fn own_address(evaluation: &Evaluation<'_>, frame: &Frame) -> Result<IpAddr, End
         _ => None,
     };
     let way = super::network::Way { interface: outgoing, gateway };
-    routing::source_for(evaluation.network, Some(way), None, to).ok_or(End::Drop)
+    let own = match to {
+        IpAddr::V4(_) => routing::address_of(evaluation.network, way, to),
+        IpAddr::V6(_) => routing::source_for(evaluation.network, Some(way), None, to),
+    };
+    own.ok_or(End::Drop)
 }
 
 /// Redirection: the incoming interface's first address, or loopback's for what this machine sends.

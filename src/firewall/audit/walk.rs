@@ -4,10 +4,10 @@ use std::net::IpAddr;
 
 use super::bytecode::{ChainKind, Hook, Reject};
 use super::compiled::Stack;
-use super::frame::{Flow, Frame, Tracking};
+use super::frame::{Flow, Frame, Tracking, Tuple};
 use super::machine::{End, Evaluation, Machine};
 use super::network::{Interface, RouteKind, Way};
-use super::packet::{ARP, Entry, Headers, ICMP, IPV4, IPV6, Packet};
+use super::packet::{ARP, Entry, Headers, ICMP, IPV4, IPV6, Packet, TCP};
 use super::routing::{self, Answer, Question};
 use super::trace::Met;
 use super::translate;
@@ -47,6 +47,10 @@ pub(super) struct Walk<'e, 'a> {
     pub(super) prerouted: bool,
     /// The next hop, where it goes by one.
     pub(super) gateway: Option<IpAddr>,
+    /// Another way out that it was given at a hook, which goes on with the one that it began with.
+    onward: Option<Way>,
+    /// As it was sent: with the source that this machine chose, before any rule saw it.
+    pub(super) began: Option<Tuple>,
 }
 
 /// What happens at a hook besides chains.
@@ -78,8 +82,11 @@ impl<'e, 'a> Walk<'e, 'a> {
             packet_type: None,
             tracking: Tracking::None,
             taken_by: None,
+            zone: None,
+            readdressed: false,
         };
-        Some(Self { evaluation, frame, known, prerouted: false, gateway: None })
+        let began = Tuple::of(&frame.headers);
+        Some(Self { evaluation, frame, known, prerouted: false, gateway: None, onward: None, began })
     }
 
     /// Goes all the way.
@@ -192,10 +199,14 @@ impl<'e, 'a> Walk<'e, 'a> {
             self.frame
                 .headers
                 .set_address(false, source.ok_or_else(|| Fate::Lost("no address to send from".to_owned()))?);
+            self.began = Tuple::of(&self.frame.headers);
         }
         self.goes(way.0);
         self.frame.packet_type = Some(HOST);
         self.hook(stack, Hook::Output, &[(-200, Point::Track), (-100, Point::Translate)])?;
+        if let Some(way) = self.onward.take() {
+            self.goes(way);
+        }
         self.leave(stack)
     }
 
@@ -220,11 +231,12 @@ impl<'e, 'a> Walk<'e, 'a> {
         }
     }
 
-    /// What this machine sends was changed, and finds its way anew.
+    /// What this machine sends was changed, and finds its way anew (`ip_route_me_harder`). Rules see that from the next hook
+    /// on: to this one's end it has the way out that it came with.
     fn reroute(&mut self) -> Passage<()> {
         if self.frame.incoming.is_none() {
             let (way, _) = self.route_out()?;
-            self.goes(way);
+            self.onward = Some(way);
         }
         Ok(())
     }
@@ -245,10 +257,23 @@ impl<'e, 'a> Walk<'e, 'a> {
         if !interface.up {
             return Err(Fate::Lost(format!("{} is down", interface.name)));
         }
+        if self.gateway.is_some() && self.frame.headers.time_to_live().is_some_and(|hops| hops <= 1) {
+            return Err(Fate::Lost("its time to live ends at the next hop".to_owned()));
+        }
+        // The link's header is made anew.
+        self.frame.readdressed = false;
+        self.frame.has_link = true;
+        let next = self.gateway.or(self.frame.headers.address(true));
+        let to = next.and_then(|next| self.evaluation.stations.mac(next, index));
+        self.frame.headers.set_mac(true, to);
+        self.frame.headers.set_mac(false, interface.mac);
         if interface.bridge.is_some() {
             return self.bridge_out(interface);
         }
         self.device_hook(Hook::Egress, interface)?;
+        if self.frame.readdressed {
+            return Err(Fate::Unknown("who gets a frame to the hardware address that a rule writes".to_owned()));
+        }
         Ok(Fate::Sent { interface: index })
     }
 
@@ -266,6 +291,10 @@ impl<'e, 'a> Walk<'e, 'a> {
         self.hook(stack, Hook::Input, &[(100, Point::Translate)])?;
         if stack == Stack::Ip && self.evaluation.network.sysctls.icmp_echo_ignore_all && self.is_echo_request() {
             return Err(Fate::Lost("echo requests are ignored (net.ipv4.icmp_echo_ignore_all)".to_owned()));
+        }
+        // `tcp_v4_rcv`
+        if self.frame.headers.protocol == Some(TCP) && self.frame.packet_type.is_some_and(|kind| kind != HOST) {
+            return Err(Fate::Lost("TCP takes only what is sent to this machine's hardware address".to_owned()));
         }
         Ok(Fate::Delivered)
     }
@@ -389,6 +418,11 @@ impl<'e, 'a> Walk<'e, 'a> {
         let link_local = |address: IpAddr| matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
         if question.source.is_none_or(link_local) && stack == Stack::Ip6 {
             return Err(Fate::Lost("its source is of one link only".to_owned()));
+        }
+        match self.frame.headers.time_to_live() {
+            Some(0 | 1) => return Err(Fate::Lost("its time to live ends here: it is not forwarded".to_owned())),
+            Some(hops) => self.frame.headers.set_time_to_live(hops - 1),
+            None => return Err(Fate::Unknown("the time to live that a rule sets".to_owned())),
         }
         self.goes(way);
         self.evaluation.trace.kernel(|| format!("forwarded to interface {}", way.interface));

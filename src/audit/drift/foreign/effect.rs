@@ -115,7 +115,7 @@ fn answered(kernel: &Kernel, bridge: Option<u32>, packet: &Packet, way: &Way) ->
     };
     let flow = way.flow.as_ref().map(Flow::answered);
     let Content::Ip { source: sender, .. } = packet.content else { return Vec::new() };
-    let back = kernel.outcome(&answer, flow.as_ref()).ways;
+    let back = kernel.outcome_of_answer(&answer, way).ways;
     let courses = back.iter().map(|back| {
         let effect = match &back.fate {
             Fate::Delivered => effect(Whither::Host),
