@@ -20,6 +20,7 @@ mod audit_log;
 mod audit_matrix;
 mod audit_probe;
 mod audit_report;
+mod audit_truth;
 mod bad_input;
 mod bridge_options;
 mod daemon;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::heard::Sign;
 use super::packet;
 use super::station::{Site, Station, Where};
+use super::tables::{Listens, Sockets};
 use super::token::Token;
 use super::volley::{Hearings, Load, Record, Shot};
 use crate::model::audit::Verdict;
@@ -69,13 +70,16 @@ impl Flow {
     pub(super) fn shot(&self, source: &mut Station, token: Token) -> Option<Shot> {
         let target = self.aim.address();
         let from = source.source_to(target)?;
-        let own_port = *source.udp_ports.get(self.nth)?;
-        let bytes = match self.aim {
-            Aim::Tcp(to) => packet::syn(SocketAddrV4::new(from, source.tcp_port), to, token),
-            Aim::Udp(to) => packet::udp(SocketAddrV4::new(from, own_port), to, &token.payload()),
-            Aim::Echo(to) => packet::echo(from, to, own_port, &token.payload()),
+        let (tcp_port, own_port) = (*source.tcp_ports.get(self.nth)?, *source.udp_ports.get(self.nth)?);
+        let at = |port| SocketAddrV4::new(from, port);
+        let (bytes, ends) = match self.aim {
+            Aim::Tcp(to) => (packet::syn(at(tcp_port), to, token), (at(tcp_port), to)),
+            Aim::Udp(to) => (packet::udp(at(own_port), to, &token.payload()), (at(own_port), to)),
+            Aim::Echo(to) => {
+                (packet::echo(from, to, own_port, &token.payload()), (at(own_port), SocketAddrV4::new(to, own_port)))
+            }
         };
-        Some(Shot { from: self.from, number: token.number, load: Load::Packet(target, bytes) })
+        Some(Shot { from: self.from, number: token.number, load: Load::Packet(target, bytes), ends: Some(ends) })
     }
 
     /// Whether all that could be heard of it has been.
@@ -92,13 +96,13 @@ impl Flow {
         signs.into_iter().find(|sign| heard.contains(&(self.from, Where::Stack, *sign)))
     }
 
-    /// What follows from what was heard. `waiting`: connections that wait at the target's port.
+    /// What follows from what was heard. `open`: what programs have open at the target.
     pub(super) fn judge(
         &self,
         record: &Record,
         number: u16,
         sites: &[Site],
-        waiting: u32,
+        open: &Sockets,
         waited: Duration,
     ) -> Outcome {
         use Verdict::{Allow, Deny, Unknown};
@@ -110,9 +114,18 @@ impl Flow {
         }
         match (self.reached(&heard), self.answered(&heard)) {
             (true, Some(Sign::Taken)) => outcome(Allow, format!("{to}'s SYN-ACK came back")),
-            (true, Some(Sign::Refused)) => outcome(Allow, format!("{to}'s RST came back: nobody listens")),
+            (true, Some(Sign::Refused)) => match self.listens(record, number, open) {
+                Listens::No => outcome(Allow, format!("{to}'s RST came back: nobody listens")),
+                Listens::Perhaps => {
+                    outcome(Unknown, format!("{to}'s RST came back, and somebody listens there, perhaps to IPv6 only"))
+                }
+                Listens::Yes => outcome(Deny, format!("an RST came back, although somebody listens at {to}")),
+            },
             (true, Some(_)) => outcome(Allow, format!("it reached {to}, whose answer came back")),
-            (true, None) => self.unanswered(&heard, to, waiting),
+            (true, None) => {
+                let waiting = open.tcp.get(&self.port).copied().unwrap_or_default();
+                self.unanswered(&heard, to, waiting)
+            }
             (false, answered) => {
                 let elsewhere = heard.iter().find(|(place, way, sign)| {
                     (*way, *sign) == (Where::Stack, Sign::Asked) && *place != self.to && *place != self.from
@@ -137,11 +150,25 @@ impl Flow {
         }
     }
 
+    /// Whether somebody listens where it arrived. A listener's kernel answers a SYN or is silent: it refuses nobody, not where too
+    /// many wait, and not whom the program will turn away.
+    fn listens(&self, record: &Record, number: u16, open: &Sockets) -> Listens {
+        record.taken_at(number, self.to).map_or(Listens::No, |address| open.listens(address, self.port))
+    }
+
     fn unanswered(&self, heard: &Hearings, to: &str, waiting: u32) -> Outcome {
         let outcome = |verdict, seen: String| Outcome { verdict, seen };
         let left = heard.iter().any(|(place, way, sign)| {
             (*place, *way) == (self.to, Where::Leaving) && matches!(sign, Sign::Taken | Sign::Refused | Sign::Answered)
         });
+        let astray = heard.iter().find_map(|(_, _, sign)| match sign {
+            Sign::Astray(from, to) => Some((from, to)),
+            _ => None,
+        });
+        if let Some((from, to)) = astray {
+            let seen = format!("an answer came from {from} to {to}, which nobody asked for: no program takes it");
+            return outcome(Verdict::Deny, seen);
+        }
         match self.aim {
             _ if left => outcome(Verdict::Deny, format!("it reached {to}, whose answer did not come back")),
             Aim::Echo(_) => outcome(Verdict::Unknown, format!("it reached {to}, which does not answer echo requests")),
@@ -181,7 +208,8 @@ mod tests {
             record.note(5, *it);
         }
         record.note_mark(2);
-        let outcome = flow.judge(&record, 5, &sites(), waiting, Duration::from_millis(300));
+        let open = Sockets { tcp: [(80, waiting)].into(), ..Sockets::default() };
+        let outcome = flow.judge(&record, 5, &sites(), &open, Duration::from_millis(300));
         (outcome.verdict, outcome.seen)
     }
 
@@ -201,6 +229,10 @@ mod tests {
         assert_eq!(tcp(&with(&[(2, Leaving, Taken)])).1, "it reached db, whose answer did not come back");
         assert_eq!(tcp(&[(2, Arriving, Asked)]).1, "it arrived at db's interface and went no further");
         assert_eq!(tcp(&[(1, Stack, Refused)]).1, "refused on its way: an RST that is not the target's");
+        let other = SocketAddrV4::new([172, 17, 0, 3].into(), 81);
+        let (verdict, seen) = tcp(&with(&[(2, Leaving, Taken), (1, Stack, Sign::Astray(other, TO))]));
+        assert_eq!(verdict, Deny);
+        assert!(seen.starts_with("an answer came from 172.17.0.3:81 to"), "{seen}");
         let by = Unreachable([172, 17, 0, 1].into());
         assert_eq!(tcp(&[(1, Stack, by)]), (Deny, "refused on its way: an ICMP error of 172.17.0.1".into()));
         assert_eq!(tcp(&[(3, Stack, Asked), (1, Stack, Taken)]), (Deny, "it reached cache instead".into()));
@@ -212,9 +244,27 @@ mod tests {
     }
 
     #[test]
+    fn a_listeners_kernel_refuses_nobody() {
+        let flow = Flow { from: 1, to: 2, aim: Aim::Tcp(TO), port: 80, nth: 0 };
+        let refused = |listens: &[(u16, Option<Ipv4Addr>)]| {
+            let mut record = Record::default();
+            record.note(5, (2, Where::Stack, Sign::Asked));
+            record.note(5, (1, Where::Stack, Sign::Refused));
+            record.note_taken(5, 2, *TO.ip());
+            let open = Sockets { at: listens.iter().copied().collect(), ..Sockets::default() };
+            flow.judge(&record, 5, &sites(), &open, Duration::ZERO).verdict
+        };
+        assert_eq!(refused(&[]), Verdict::Allow, "nobody listens");
+        assert_eq!(refused(&[(80, Some(Ipv4Addr::UNSPECIFIED))]), Verdict::Deny);
+        assert_eq!(refused(&[(80, Some(*TO.ip()))]), Verdict::Deny);
+        assert_eq!(refused(&[(80, Some(Ipv4Addr::LOCALHOST))]), Verdict::Allow, "nobody listens there");
+        assert_eq!(refused(&[(80, None)]), Verdict::Unknown, "whether to IPv4, too");
+    }
+
+    #[test]
     fn who_is_deaf_says_nothing() {
         let flow = Flow { from: 1, to: 2, aim: Aim::Tcp(TO), port: 80, nth: 0 };
-        let outcome = flow.judge(&Record::default(), 5, &sites(), 0, Duration::ZERO);
+        let outcome = flow.judge(&Record::default(), 5, &sites(), &Sockets::default(), Duration::ZERO);
         assert_eq!(outcome.verdict, Verdict::Unknown);
     }
 }

@@ -18,6 +18,8 @@ pub(super) enum Sign {
     Answered,
     /// Somebody says that it does not get there (an ICMP error).
     Unreachable(Ipv4Addr),
+    /// An answer from where nobody was asked, or to where nobody asked from: no program takes it.
+    Astray(SocketAddrV4, SocketAddrV4),
 }
 
 /// A packet of a probe.
@@ -27,8 +29,10 @@ pub(super) struct Heard {
     pub(super) number: u16,
     /// What it says.
     pub(super) sign: Sign,
-    /// Of UDP: from whom to whom, as it looked here.
+    /// From whom to whom, as it looked here; an echo's identifier is both ports.
     pub(super) ends: Option<(SocketAddrV4, SocketAddrV4)>,
+    /// It is UDP's.
+    pub(super) datagram: bool,
 }
 
 impl Heard {
@@ -39,13 +43,21 @@ impl Heard {
             return Self::packet(run, &frame[14..]);
         }
         let token = run.find(&frame[14..])?;
-        Some(Self { number: token.number, sign: Sign::Asked, ends: None })
+        Some(Self { number: token.number, sign: Sign::Asked, ends: None, datagram: false })
     }
 
     /// Reads an IPv4 packet.
     pub(super) fn packet(run: Run, packet: &[u8]) -> Option<Self> {
         let header = Header::read(packet)?;
-        let heard = |number, sign| Some(Self { number, sign, ends: None });
+        let port = |at: usize| Some(u16::from_be_bytes(*header.payload.get(at..)?.first_chunk()?));
+        let between =
+            |from: u16, to: u16| Some((SocketAddrV4::new(header.source, from), SocketAddrV4::new(header.target, to)));
+        let ends = match header.protocol {
+            TCP | UDP => between(port(0)?, port(2)?),
+            ICMP => port(4).and_then(|id| between(id, id)),
+            _ => None,
+        };
+        let heard = |number, sign| Some(Self { number, sign, ends, datagram: header.protocol == UDP });
         match header.protocol {
             TCP => {
                 let flags = *header.payload.get(13)?;
@@ -63,9 +75,7 @@ impl Heard {
             UDP => {
                 let token = run.read(header.payload.get(8..)?)?;
                 let sign = if token.answers { Sign::Answered } else { Sign::Asked };
-                let port = |at: usize| Some(u16::from_be_bytes(*header.payload.get(at..)?.first_chunk()?));
-                let ends = (SocketAddrV4::new(header.source, port(0)?), SocketAddrV4::new(header.target, port(2)?));
-                Some(Self { number: token.number, sign, ends: Some(ends) })
+                heard(token.number, sign)
             }
             ICMP => match *header.payload.first()? {
                 UNREACHABLE | EXPIRED => {
@@ -78,6 +88,18 @@ impl Heard {
                 _ => None,
             },
             _ => None,
+        }
+    }
+}
+
+impl Heard {
+    /// What an answer is to who asked between these ends: one from elsewhere, or to elsewhere, is none.
+    pub(super) fn answering(self, asked: (SocketAddrV4, SocketAddrV4)) -> Sign {
+        match (self.sign, self.ends) {
+            (Sign::Taken | Sign::Refused | Sign::Answered, Some((from, to))) if (to, from) != asked => {
+                Sign::Astray(from, to)
+            }
+            (sign, _) => sign,
         }
     }
 }
@@ -147,6 +169,24 @@ mod tests {
         let arp = packet::arp(1, ([2; 6], A), ([0; 6], B), token);
         let frame = packet::ethernet([2; 6], [4; 6], packet::ARP, &arp);
         assert_eq!(Heard::frame(Run::of(RUN), &frame).unwrap().sign, Sign::Asked);
+    }
+
+    #[test]
+    fn only_who_was_asked_answers() {
+        let (from, to) = ends();
+        let answer = packet::udp(to, from, &Run::of(RUN).token(3).answered().payload());
+        let heard = Heard::packet(Run::of(RUN), &answer).expect("an answer");
+        assert_eq!(heard.answering((from, to)), Sign::Answered);
+        let other = SocketAddrV4::new(*to.ip(), 81);
+        assert_eq!(heard.answering((from, other)), Sign::Astray(to, from));
+        let echo = packet::echo(A, B, 9, &Run::of(RUN).token(3).payload());
+        let mut reply = packet::echo(B, A, 9, &Run::of(RUN).token(3).payload());
+        reply[20] = ECHO_REPLY;
+        let heard = |packet: &[u8]| Heard::packet(Run::of(RUN), packet).expect("an echo");
+        let asked = heard(&echo).ends.expect("its ends");
+        assert_eq!(heard(&reply).answering(asked), Sign::Answered);
+        reply[24] = 7;
+        assert!(matches!(heard(&reply).answering(asked), Sign::Astray(..)), "another's echo");
     }
 
     #[test]

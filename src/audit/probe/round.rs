@@ -163,7 +163,12 @@ impl<'a> Round<'a> {
         for (number, stray) in (STRAYS..).zip(strays) {
             let own = self.stage.stations[stray.from].as_ref().and_then(|it| it.wire.as_ref()).map(|wire| wire.mac);
             let token = self.stage.run.token(number);
-            shots.extend(own.map(|own| Shot { from: stray.from, number, load: Load::Frame(stray.frame(own, token)) }));
+            shots.extend(own.map(|own| Shot {
+                from: stray.from,
+                number,
+                load: Load::Frame(stray.frame(own, token)),
+                ends: None,
+            }));
         }
         let begun = Instant::now();
         let complete = |record: &Record| {
@@ -208,9 +213,8 @@ impl<'a> Round<'a> {
         let station = |place: usize| self.stage.stations[place].as_ref();
         let (packets, outcome) = match (station(flow.from), station(flow.to)) {
             (Some(source), Some(target)) if source.knows_way_to(flow.aim.address()) => {
-                let waiting = target.open.tcp.get(&flow.port).copied().unwrap_or_default();
                 let packets = u32::from(!record.unsent.contains_key(&number));
-                (packets, flow.judge(record, number, self.stage.sites, waiting, waited))
+                (packets, flow.judge(record, number, self.stage.sites, &target.open, waited))
             }
             (Some(_), Some(_)) => {
                 let seen = format!("{from}'s own kernel has no way there");

@@ -56,9 +56,9 @@ pub(super) struct Station {
     /// Hears and sends frames.
     pub(super) wire: Option<Wire>,
     /// Bound and never used: so that no program has these ports, and answers to them are refused (TCP) or read by nobody.
-    _ports: (OwnedFd, Vec<UdpSocket>),
-    /// Where TCP probes come from.
-    pub(super) tcp_port: u16,
+    _ports: (Vec<OwnedFd>, Vec<UdpSocket>),
+    /// Where TCP probes come from, likewise.
+    pub(super) tcp_ports: Vec<u16>,
     /// Where UDP probes come from: each time that the same port is spoken to, by another way, from another. Where two ways
     /// join, and the host speaks for the source, it would else have to change the port; and only to these is nobody at home.
     pub(super) udp_ports: Vec<u16>,
@@ -130,21 +130,27 @@ impl Station {
         // Of this protocol, a packet's header is the sender's own (raw(7)).
         let sender = socket(AddressFamily::Inet, SockType::Raw, FLAGS, SockProtocol::Raw)?;
         let wire = site.interface.as_deref().map(|name| Wire::at(name, run)).transpose()?;
-        let tcp = socket(AddressFamily::Inet, SockType::Stream, FLAGS, None)?;
-        bind(tcp.as_raw_fd(), &SockaddrIn::new(0, 0, 0, 0, 0))?;
-        let tcp_port = getsockname::<SockaddrIn>(tcp.as_raw_fd())?.port();
+        let bound = || -> Result<(OwnedFd, u16), StationError> {
+            let tcp = socket(AddressFamily::Inet, SockType::Stream, FLAGS, None)?;
+            bind(tcp.as_raw_fd(), &SockaddrIn::new(0, 0, 0, 0, 0))?;
+            let port = getsockname::<SockaddrIn>(tcp.as_raw_fd())?.port();
+            Ok((tcp, port))
+        };
+        let (tcp, tcp_ports) = (0..ports).map(|_| bound()).collect::<Result<(Vec<_>, Vec<_>), _>>()?;
         let (udp, udp_ports) = (0..ports).map(|_| fresh_port(taken)).collect::<io::Result<(Vec<_>, Vec<_>)>>()?;
         let scout = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
         let open = tables::read();
         let _ports = (tcp, udp);
         let known = BTreeMap::new();
-        Ok(Self { sender, stack, wire, _ports, tcp_port, udp_ports, open, shelter: None, scout, run, known })
+        Ok(Self { sender, stack, wire, _ports, tcp_ports, udp_ports, open, shelter: None, scout, run, known })
     }
 
     /// The address that this namespace sends from to another; `None`: it has no way there.
     pub(super) fn source_to(&mut self, target: Ipv4Addr) -> Option<Ipv4Addr> {
         *self.known.entry(target).or_insert_with(|| {
-            let scout = UdpSocket::connect(&self.scout, (target, 9)).and_then(|()| self.scout.local_addr());
+            // Else it keeps the address that it was given for the one before.
+            let afresh = rustix::net::connect_unspec(&self.scout).map_err(io::Error::from);
+            let scout = afresh.and_then(|()| self.scout.connect((target, 9))).and_then(|()| self.scout.local_addr());
             match scout.ok()?.ip() {
                 std::net::IpAddr::V4(address) => Some(address),
                 std::net::IpAddr::V6(_) => None,

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -38,6 +38,8 @@ pub(super) struct Shot {
     pub(super) number: u16,
     /// What.
     pub(super) load: Load,
+    /// From where to where, of what is answered.
+    pub(super) ends: Option<(SocketAddrV4, SocketAddrV4)>,
 }
 
 /// What is sent.
@@ -58,6 +60,10 @@ pub(super) struct Record {
     heard: BTreeMap<u16, Hearings>,
     /// Probes that the sender's own kernel did not send.
     pub(super) unsent: BTreeMap<u16, io::Error>,
+    /// Which station asked, from where to where.
+    asked: BTreeMap<u16, (usize, (SocketAddrV4, SocketAddrV4))>,
+    /// At which of its own addresses a station's stack took a probe.
+    taken_at: BTreeMap<(u16, usize), Ipv4Addr>,
     /// Stations that have heard their mark.
     marked: BTreeSet<usize>,
     /// Packets that left.
@@ -73,6 +79,16 @@ impl Record {
     /// Notes that something was heard; answers whether that is new.
     pub(super) fn note(&mut self, number: u16, what: (usize, Where, Sign)) -> bool {
         self.heard.entry(number).or_default().insert(what)
+    }
+
+    /// Notes at which of its own addresses a station's stack took a probe.
+    pub(super) fn note_taken(&mut self, number: u16, station: usize, at: Ipv4Addr) {
+        self.taken_at.insert((number, station), at);
+    }
+
+    /// At which of its own addresses a station's stack took a probe.
+    pub(super) fn taken_at(&self, number: u16, station: usize) -> Option<Ipv4Addr> {
+        self.taken_at.get(&(number, station)).copied()
     }
 
     /// Notes that a station heard its mark.
@@ -96,7 +112,8 @@ pub(super) struct Stage<'a> {
 impl Stage<'_> {
     /// Sends all of these, and listens for at least `patience` unless `done` says that all has been heard.
     pub(super) fn volley(&self, shots: &[Shot], patience: Duration, done: impl Fn(&Record) -> bool) -> Record {
-        let mut record = Record::default();
+        let asked = shots.iter().filter_map(|shot| Some((shot.number, (shot.from, shot.ends?))));
+        let mut record = Record { asked: asked.collect(), ..Record::default() };
         for some in shots.chunks(AT_ONCE) {
             for shot in some {
                 self.shoot(shot, &mut record);
@@ -172,8 +189,15 @@ impl Stage<'_> {
                 record.note_mark(place);
                 return;
             }
-            let is_new = record.note(heard.number, (place, way, heard.sign));
-            if is_new && way == Where::Stack && heard.sign == Sign::Asked && heard.number < STRAYS {
+            let sign = match record.asked.get(&heard.number) {
+                Some((from, asked)) if *from == place && way == Where::Stack => heard.answering(*asked),
+                _ => heard.sign,
+            };
+            let is_new = record.note(heard.number, (place, way, sign));
+            if is_new && way == Where::Stack && sign == Sign::Asked && heard.number < STRAYS {
+                if let Some((_, at)) = heard.ends {
+                    record.note_taken(heard.number, place, *at.ip());
+                }
                 self.receive(station, heard);
             }
         });
@@ -181,7 +205,7 @@ impl Stage<'_> {
 
     /// The receiver of datagrams: answers as the port's program would.
     fn receive(&self, station: &Station, heard: Heard) {
-        let Some((from, to)) = heard.ends else { return };
+        let Some((from, to)) = heard.ends.filter(|_| heard.datagram) else { return };
         let answer = self.run.token(heard.number).answered().payload();
         // That it could not be sent shows at the other end.
         let _ = station.send(*from.ip(), &udp(to, from, &answer));
