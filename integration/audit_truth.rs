@@ -192,7 +192,7 @@ fn rules_of_others_are_told_as_packets_fare() {
         (raw("ip saddr 172.17.0.0/16 ip checksum set 1"), "the header's checksum that a rule writes"),
         (raw("ip saddr 172.17.0.0/16 @nh,64,8 set 9"), "checksum"),
         (raw("ip saddr 172.17.0.0/16 tcp flags set rst"), "TCP's flags that a rule writes"),
-        (ip("filter hook forward priority -5", "ct bytes > 100 drop"), "ct bytes"),
+        (ip("filter hook forward priority -5", "ct bytes > 100000000 drop"), "ct bytes"),
         (raw("ip saddr 172.17.0.0/16 tcp option maxseg size 1460 drop"), "TCP's option maxseg"),
         (raw("ip saddr 172.17.0.0/16 ip dscp af11 drop"), "the class of service (dscp)"),
         (raw("ip saddr 172.17.0.0/16 ip length 40 drop"), "the packet's length"),

@@ -292,8 +292,8 @@ impl<'e, 'a> Walk<'e, 'a> {
         if stack == Stack::Ip && self.evaluation.network.sysctls.icmp_echo_ignore_all && self.is_echo_request() {
             return Err(Fate::Lost("echo requests are ignored (net.ipv4.icmp_echo_ignore_all)".to_owned()));
         }
-        // `tcp_v4_rcv`
-        if self.frame.headers.protocol == Some(TCP) && self.frame.packet_type.is_some_and(|kind| kind != HOST) {
+        // `tcp_v4_rcv`; a rule has made it so, for else it were lost before.
+        if (self.frame.headers.protocol, self.frame.packet_type) == (Some(TCP), Some(OTHER_HOST)) {
             return Err(Fate::Lost("TCP takes only what is sent to this machine's hardware address".to_owned()));
         }
         Ok(Fate::Delivered)
@@ -345,7 +345,7 @@ impl<'e, 'a> Walk<'e, 'a> {
         if self.frame.headers.link.known(12, 2) == Some(&[0x81, 0]) {
             return Err(Fate::Unknown(format!("whether an interface takes the frame's VLAN at {}", interface.name)));
         }
-        if self.frame.packet_type == Some(3) {
+        if self.frame.packet_type == Some(OTHER_HOST) {
             return Err(Fate::Lost(format!("it came to {} and is sent to another hardware address", interface.name)));
         }
         if self.frame.headers.ethertype == ARP {
@@ -434,6 +434,7 @@ impl<'e, 'a> Walk<'e, 'a> {
 pub(super) const HOST: u8 = 0;
 const BROADCAST: u8 = 1;
 const MULTICAST: u8 = 2;
+const OTHER_HOST: u8 = 3;
 
 /// Chains may name devices by a prefix (Linux 6.17 and newer).
 fn on_device(name: &str, device: &Interface) -> bool {
