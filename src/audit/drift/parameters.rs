@@ -284,7 +284,7 @@ mod tests {
         assert_eq!(at("64", "128"), Vec::<String>::new());
         assert_eq!(at("255", "64"), Vec::<String>::new());
         assert_eq!(at("2", "3"), Vec::<String>::new());
-        assert!(at("64", "2")[0].starts_with("net.ipv4.ip_default_ttl is 2, and was 64 when the daemon began: "));
+        assert!(at("64", "2")[0].starts_with("net.ipv4.ip_default_ttl is 2, and was 64 when daemons began: "));
         assert_eq!(told(&[], &[(most, "262144")], &[(most, "65536")]), Vec::<String>::new());
         assert_eq!(told(&[], &[(most, "262144")], &[(most, "10")]).len(), 1);
         let few = "net/ipv4/neigh/eth0/mcast_solicit";
