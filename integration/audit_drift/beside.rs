@@ -162,7 +162,6 @@ const CONDITIONS: &[&str] = &[
     "meta length > 9000",
     "ct count over 1000",
     "limit rate over 100000/second",
-    "ip ttl < 2",
     "meta hour \"03:00\"-\"03:01\"",
     "numgen inc mod 1000 0",
     "jhash ip saddr mod 1000 0",

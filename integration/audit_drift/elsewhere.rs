@@ -72,14 +72,14 @@ const PARAMETERS: &[Tampering] = &[
     Tampering {
         command: "sysctl -qw net.ipv4.icmp_echo_ignore_all=1",
         kinds: &["sysctl-changed"],
-        words: "net.ipv4.icmp_echo_ignore_all is 1, and was 0 when the daemon began: the host answers no echo requests",
+        words: "net.ipv4.icmp_echo_ignore_all is 1, and was 0 when daemons began: the host answers no echo requests",
         bite: Deafens("INWEB", "172.17.0.1"),
         cure: By("sysctl -qw net.ipv4.icmp_echo_ignore_all=0"),
     },
     Tampering {
         command: "sysctl -qw net.ipv4.conf.pontoon0.arp_ignore=8; INWEB ip neigh flush dev eth0",
         kinds: &["sysctl-changed"],
-        words: "net.ipv4.conf.pontoon0.arp_ignore is 8, and was 0 when the daemon began: nobody is told",
+        words: "net.ipv4.conf.pontoon0.arp_ignore is 8, and was 0 when daemons began: nobody is told",
         bite: Deafens("INWEB", "172.17.0.1"),
         cure: Repair,
     },
@@ -107,7 +107,7 @@ const PARAMETERS: &[Tampering] = &[
     Tampering {
         command: "sysctl -qw net.ipv4.neigh.lan0.mcast_solicit=0",
         kinds: &["sysctl-changed"],
-        words: "net.ipv4.neigh.lan0.mcast_solicit is 0, and was 3 when the daemon began: nobody is found there any more",
+        words: "net.ipv4.neigh.lan0.mcast_solicit is 0, and was 3 when daemons began: nobody is found there any more",
         bite: Quiet,
         cure: By("sysctl -qw net.ipv4.neigh.lan0.mcast_solicit=3"),
     },

@@ -174,7 +174,9 @@ impl<'h> Scene<'h> {
             }
         }
         self.clean(&format!("after `{typed}`"));
-        assert!(!self.bitten(*bite), "after `{typed}`: {bite:?}");
+        eventually(&format!("`{typed}` bites no more: {bite:?}"), || {
+            if self.bitten(*bite) { Err("it does") } else { Ok(()) }
+        });
     }
 
     pub(super) fn suffers_all(&self, tamperings: &[Tampering]) {

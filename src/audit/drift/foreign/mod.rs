@@ -107,7 +107,8 @@ pub(super) fn differences(
                     continue;
                 }
                 let kind = deed.unwrap_or_else(|| kind(&trial.packet.content, &course.effect, &should, &culprit));
-                culprits.entry((kind, culprit)).or_default().push((trial, course.effect == Effect::Unanswered));
+                let of_answer = course.effect == Effect::Unanswered && kind != "foreign-accept";
+                culprits.entry((kind, culprit)).or_default().push((trial, of_answer));
             }
         }
     }
@@ -232,15 +233,22 @@ fn equal(is: &Effect, should: &Effect) -> bool {
     // routes' doing, which are the host's own.
     let led_out = |effect: &Effect| matches!(effect, Effect::Passes { at: Whither::Beyond, .. });
     let unknown = |effect: &Effect| matches!(effect, Effect::Unknown(_));
+    // Who has no answer has got there all the same.
+    let gets_in = *is == Effect::Unanswered && *should == Effect::Stopped;
     is == should
-        || !arrives(is) && !arrives(should) && unknown(is) == unknown(should)
+        || !arrives(is) && !arrives(should) && unknown(is) == unknown(should) && !gets_in
         || *should == Effect::Lost && led_out(is)
 }
 
 /// What is told of it.
 fn kind(content: &Content, is: &Effect, should: &[Course], culprit: &Culprit) -> &'static str {
     let Effect::Passes { at, to, back, .. } = is else {
-        return if matches!(is, Effect::Unknown(_)) { "foreign-snat" } else { "foreign-drop" };
+        let kept_out = || should.iter().all(|course| course.effect == Effect::Stopped);
+        return match is {
+            Effect::Unknown(_) => "foreign-snat",
+            Effect::Unanswered if kept_out() => "foreign-accept",
+            _ => "foreign-drop",
+        };
     };
     let passed = should.iter().find_map(|course| match &course.effect {
         Effect::Passes { at, to, back, .. } => Some((*at, *to, *back)),
