@@ -323,7 +323,6 @@ fn why_says_who_opened_it_and_what_forbids_it() {
     assert!(explained.stdout.contains("172.17.0.3 . 172.17.0.2 . tcp . 5432 of linked"), "{explained}");
 }
 
-/// The LAN's interface is a port of the operator's bridge, so that who is there is a neighbour of containers.
 /// What is asked, of which container, and the answer's exit code and words.
 #[track_caller]
 fn says(host: &Host, words: &[&str], code: i32, said: &[&str]) {
@@ -417,12 +416,11 @@ fn whither_others_routes_lead() {
     host.sh("nft delete table ip s; ip link del other; ip route del default").ok();
 }
 
+/// The LAN's interface is a port of the operator's bridge, so that who is there is a neighbour of containers.
 #[test]
 fn neighbours_on_an_operators_bridge_are_parties() {
     let mut host = Host::bare();
-    host.sh("ip link add br7 type bridge && ip link set lan0 master br7 && ip address flush dev lan0 && \
-         ip address add 192.0.2.1/24 dev br7 && ip link set br7 up")
-        .ok();
+    host.bridge_the_lan();
     host.start_daemon(&["--bridge", "br7", "--fixed-cidr", "192.0.2.128/25", "--icc=false"]);
     let web = host.run("busybox").name("web").publish("8080:80").serving().start();
     let _answers = host.answers_tcp(&web, [81]);

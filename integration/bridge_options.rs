@@ -108,9 +108,7 @@ fn a_bridge_that_exists_is_used_as_it_is() {
 #[test]
 fn neighbours_on_an_operators_bridge_are_answered_for_by_themselves() {
     let mut host = Host::bare();
-    host.sh("ip link add br7 type bridge && ip link set lan0 master br7 && ip address flush dev lan0 && \
-         ip address add 192.0.2.1/24 dev br7 && ip link set br7 up")
-        .ok();
+    host.bridge_the_lan();
     host.start_daemon(&["--bridge", "br7", "--fixed-cidr", "192.0.2.128/25", "--icc=false", "--repair=false"]);
     let db = host.run("busybox").name("db").flags(&["--expose", "80"]).serving().start();
     let web = host.run("busybox").flags(&["--link", "db"]).cmd(&["sleep", "1000"]).start();

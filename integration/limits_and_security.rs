@@ -275,10 +275,9 @@ fn the_shim_of_a_busy_container_is_small_too() {
         let container = host.run("busybox").flags(&["--log-opt", "max-size=1m"]).sh(script).start();
         // Memory is given back once soon after the start, and never comes again, at whatever moment it is looked at.
         let (begin, mut most) = (Instant::now(), (0, 0));
-        while begin.elapsed() < Duration::from_secs(4) {
+        while begin.elapsed() < Duration::from_secs(3) {
             let (all, own) = memory_of_shim(&host, &container);
-            // On a busy machine its beginning takes a while.
-            let all = if begin.elapsed() < Duration::from_millis(1500) { 0 } else { all };
+            let all = if begin.elapsed() < Duration::from_millis(500) { 0 } else { all };
             most = (most.0.max(all), most.1.max(own));
         }
         println!("the shim of {script:?}: at most {} kB, {} kB of them its own", most.0, most.1);

@@ -540,9 +540,7 @@ fn tables_of_the_legacy_iptables() {
 #[test]
 fn who_is_at_an_operators_bridge() {
     let mut host = Host::bare();
-    host.sh("ip link add br7 type bridge && ip link set lan0 master br7 && ip address flush dev lan0 && \
-         ip address add 192.0.2.1/24 dev br7 && ip link set br7 up")
-        .ok();
+    host.bridge_the_lan();
     host.start_daemon(&["--bridge", "br7", "--fixed-cidr", "192.0.2.128/25", "--icc=false", "--repair=false"]);
     let _web = host.run("busybox").name("web").publish("8080:80").serving().start();
     let drift = || {

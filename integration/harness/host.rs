@@ -56,6 +56,14 @@ impl Host {
         host
     }
 
+    /// Makes `br7`, an operator's bridge, of which the interface to the LAN is a port: who is there is a neighbour on it.
+    #[track_caller]
+    pub fn bridge_the_lan(&self) {
+        self.sh("ip link add br7 type bridge && ip link set lan0 master br7 && ip address flush dev lan0 && \
+             ip address add 192.0.2.1/24 dev br7 && ip link set br7 up")
+            .ok();
+    }
+
     /// Starts the first daemon of a bare host (what the other methods talk to) and imports `busybox`.
     #[track_caller]
     pub fn start_daemon(&mut self, flags: &[&str]) {
